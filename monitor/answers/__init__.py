@@ -1,0 +1,1 @@
+"""Answers: one question, one module, one typed object that every face shows."""

@@ -1,0 +1,164 @@
+"""What all answers share: how fresh they are, money, times, and a small JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitor.prices.money import NANO
+from monitor.store.base import Counts, Slice, Store
+
+#: A name for rounds whose log line names no model.
+NO_MODEL = "(no model)"
+
+Money = dict[str, float]
+
+
+class NotFound(LookupError):
+    """There is no such thing; the message says what is near and what to ask next."""
+
+
+class BadQuestion(ValueError):
+    """The question can't be understood; the message says how to ask it."""
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """Everything that a question needs: the store, how fresh it is, and how to show things."""
+
+    store: Store
+    #: The instant up to which the logs are read, milliseconds since 1970; None where nothing was read yet.
+    as_of: int | None = None
+    #: Bytes of the logs that are not read yet; None when up to date.
+    behind_bytes: int | None = None
+    #: What links begin with, without a slash at the end.
+    base_url: str = "http://localhost:8888"
+    timezone: str = "UTC"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which days begin."""
+        return ZoneInfo(self.timezone)
+
+    def url(self, session_id: str) -> str:
+        """The page of a session."""
+        return f"{self.base_url}/session?id={quote(session_id, safe='')}"
+
+    @property
+    def freshness(self) -> dict[str, Any]:
+        """The fields that every answer carries."""
+        return {"as_of": rfc3339(self.as_of) if self.as_of is not None else None, "behind_bytes": self.behind_bytes}
+
+
+class Part(BaseModel):
+    """A piece of an answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def small(self) -> dict[str, Any]:
+        """As JSON data without what is unknown, and without empty lists."""
+        return _pruned(self.model_dump(mode="json", exclude_none=True))
+
+
+class Answer(Part):
+    """An answer to one question."""
+
+    as_of: str | None = Field(default=None, description="The log was read up to this instant.")
+    behind_bytes: int | None = Field(default=None, description="Log bytes not read yet; absent when up to date.")
+
+
+def _pruned(data: dict[str, Any]) -> dict[str, Any]:
+    pruned = {}
+    for name, value in data.items():
+        if isinstance(value, list):
+            if not value and name not in ("rows", "sessions"):
+                continue
+            value = [_pruned(item) if isinstance(item, dict) else item for item in value]
+        elif isinstance(value, dict):
+            if not value:
+                continue
+            value = _pruned(value)
+        pruned[name] = value
+    return pruned
+
+
+# -- times ----------------------------------------------------------------------------------------
+
+
+def rfc3339(ms: int) -> str:
+    """``2026-02-01T09:30:15.123Z``; whole seconds without a fraction."""
+    moment = datetime.fromtimestamp(ms // 1000, UTC)
+    fraction = f".{ms % 1000:03d}" if ms % 1000 else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
+# -- money and sums -------------------------------------------------------------------------------
+
+
+def amount(nano: int) -> float:
+    """Nano-units as the number that JSON shows: exact to 1e-9 up to some millions of the unit."""
+    value = Decimal(nano) / NANO
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def costs(slices: Iterable[Slice]) -> Money | None:
+    """Sums per currency, or None where nothing has a price."""
+    sums: dict[str, int] = {}
+    for part in slices:
+        if part.counts.nano is not None and part.price.currency is not None:
+            sums[part.price.currency] = sums.get(part.price.currency, 0) + part.counts.nano
+    return {currency: amount(nano) for currency, nano in sorted(sums.items())} or None
+
+
+def added(parts: Iterable[Counts]) -> Counts:
+    """The sum of sums; what no part knows stays unknown. `nano` is left out: it may mix currencies."""
+    sums: dict[str, int | None] = {}
+    for counts in parts:
+        for name in Counts.__struct_fields__:
+            value = getattr(counts, name)
+            if value is not None and name != "nano":
+                sums[name] = (sums.get(name) or 0) + value
+    return Counts(**sums)  # type: ignore[arg-type]
+
+
+class Unpriced(Part):
+    """Rounds that have tokens and no price: what they cost is in no total."""
+
+    rounds: int
+    tokens: int
+    models: list[str]
+
+
+def unpriced(slices: Sequence[Slice]) -> Unpriced | None:
+    """What of `slices` has no price."""
+    missing = [part for part in slices if part.price.status == "unpriced"]
+    if not missing:
+        return None
+    counts = added(part.counts for part in missing)
+    return Unpriced(
+        rounds=counts.rounds,
+        tokens=(counts.input_tokens or 0) + (counts.output_tokens or 0),
+        models=sorted({part.model or NO_MODEL for part in missing}),
+    )
+
+
+def price_source(slices: Sequence[Slice]) -> str | None:
+    """Where the prices of `slices` come from."""
+    sources = sorted({part.price.source for part in slices if part.price.source and part.counts.nano is not None})
+    return "; ".join(sources[:3]) + ("; …" if len(sources) > 3 else "") or None
+
+
+def mean_ms(total: int | None, rounds: int) -> int | None:
+    """An average duration."""
+    return None if total is None or not rounds else round(total / rounds)
+
+
+def share(part: int, whole: int) -> float | None:
+    """A share, to four digits; None of nothing."""
+    return None if not whole else round(part / whole, 4)

@@ -1,0 +1,142 @@
+"""Whether the figures can be trusted: what was read, what was skipped, what is missing, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from pydantic import Field
+
+from monitor.answers.base import NO_MODEL, Answer, Asking, Part, added
+
+#: Skipped lines that are in order: traffic without a model, empty lines.
+_NORMAL_REASONS = frozenset(("non_ai", "blank"))
+_FOREIGN_ADVICE = "lines of another program are in this file; that is normal for Higress' all-in-one gateway.log"
+
+
+class SourceStanding(msgspec.Struct, frozen=True):
+    """What the runtime knows of a source besides what is stored."""
+
+    source: str
+    kind: str
+    exists: bool
+    size: int
+    pending_bytes: int
+    problems: tuple[str, ...] = ()
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a process stands when it is asked for the health of its sources."""
+
+    sources: tuple[SourceStanding, ...]
+    #: Some process reads the logs.
+    ingesting: bool
+    #: Why what was read can't be kept, in words.
+    failure: str | None = None
+    problems: tuple[str, ...] = ()
+    version: str = ""
+
+
+class SourceReport(Part):
+    """One source."""
+
+    path: str
+    kind: str
+    exists: bool
+    size_bytes: int | None = None
+    pending_bytes: int | None = None
+    skipped: dict[str, int] | None = Field(default=None, description="Lines that are no rounds, by reason.")
+    samples: dict[str, str] | None = Field(default=None, description="The beginning of such a line, quoted log text.")
+    problems: list[str] = []
+
+
+class SourceHealth(Answer):
+    """The state of everything that is followed."""
+
+    ok: bool
+    ingesting: bool
+    rounds: int
+    sessions: int
+    rounds_without_session: int | None = None
+    unpriced_models: list[str] = []
+    sources: list[SourceReport]
+    advice: list[str] = Field(default=[], description="What to do, most urgent first.")
+    version: str | None = None
+
+
+def source_health(ask: Asking, standing: Standing, *, samples: bool = False) -> SourceHealth:
+    """The report on all sources; `samples` shows the beginnings of lines that could not be read."""
+    skipped: dict[str, dict[str, int]] = {}
+    beginnings: dict[str, dict[str, str]] = {}
+    for line in ask.store.skipped():
+        skipped.setdefault(line.source, {})[line.reason] = line.count
+        if samples and line.sample and line.reason not in _NORMAL_REASONS:
+            beginnings.setdefault(line.source, {})[line.reason] = line.sample.decode("utf-8", "replace")
+    slices = list(ask.store.slices())
+    rounds = added(part.counts for part in slices).rounds
+    nameless = sum(part.counts.rounds for record in ask.store.unnamed() for part in record.slices)
+    unpriced = sorted({part.model or NO_MODEL for part in slices if part.price.status == "unpriced"})
+    reports = [
+        SourceReport(
+            path=source.source,
+            kind=source.kind,
+            exists=source.exists,
+            size_bytes=source.size if source.exists else None,
+            pending_bytes=source.pending_bytes or None,
+            skipped=skipped.get(source.source),
+            samples=beginnings.get(source.source),
+            problems=list(source.problems),
+        )
+        for source in standing.sources
+    ]
+    advice = _advice(standing, reports, rounds, nameless, unpriced)
+    ok = standing.failure is None and not any(report.problems for report in reports) and not standing.problems
+    return SourceHealth(
+        ok=ok and bool(reports) and all(report.exists for report in reports),
+        ingesting=standing.ingesting,
+        rounds=rounds,
+        sessions=ask.store.session_count(),
+        rounds_without_session=nameless or None,
+        unpriced_models=unpriced,
+        sources=reports,
+        advice=advice,
+        version=standing.version or None,
+        **ask.freshness,
+    )
+
+
+def _advice(
+    standing: Standing, reports: Sequence[SourceReport], rounds: int, nameless: int, unpriced: Sequence[str]
+) -> list[str]:
+    advice = []
+    if standing.failure is not None:
+        advice.append(f"{standing.failure}. Nothing is lost as long as the log files exist; it is tried again.")
+    advice += standing.problems
+    if not reports:
+        advice.append(
+            "No log is followed: pass --log-path. Higress writes /var/log/proxy/access.log (docker compose), "
+            "/var/log/higress/gateway.log inside the all-in-one container, or container output (Kubernetes)."
+        )
+    if not standing.ingesting:
+        advice.append("No process reads the logs now: start `session-monitor serve` or `session-monitor ingest`.")
+    for report in reports:
+        if not report.exists:
+            advice.append(f"{report.path} does not exist yet; it is read as soon as it appears.")
+        elif report.size_bytes == 0 and rounds == 0:
+            advice.append(
+                f"{report.path} is empty. Higress' all-in-one image without its O11Y suite leaves access.log empty and "
+                "writes to /var/log/higress/gateway.log inside the container."
+            )
+        bad = (report.skipped or {}).get("malformed", 0)
+        if bad:
+            advice.append(f"{report.path}: {bad} damaged lines were skipped; `session-monitor doctor` shows one.")
+        if rounds == 0 and (report.skipped or {}).get("foreign", 0):
+            advice.append(f"{report.path}: {_FOREIGN_ADVICE}. Access-log lines have not been seen in it yet.")
+    if rounds and nameless == rounds:
+        advice.append(
+            "No round names a session. Set session_id_header of Higress' ai-statistics plugin to a header that your "
+            "client sends, such as x-openclaw-session-key or x-session-affinity."
+        )
+    if unpriced:
+        advice.append(f"No price is known for {', '.join(unpriced[:5])}: their cost is in no total.")
+    return advice

@@ -1,0 +1,59 @@
+"""From when to when: what people and agents write for a time becomes an instant."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from monitor.answers.base import BadQuestion
+
+_AGO = re.compile(r"(\d{1,5})\s*([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def instant(text: str, zone: ZoneInfo, *, now: datetime | None = None, end: bool = False) -> int:
+    """Milliseconds since 1970 of ``2026-02-01``, ``2026-02-01T09:30``, ``today``, ``yesterday``, ``7d`` or ``12h``.
+
+    A date or time without a zone is meant in `zone`. With `end` a bare date means its last moment.
+
+    Raises:
+        BadQuestion: naming the forms that are understood.
+    """
+    moment_now = (now or datetime.now(UTC)).astimezone(zone)
+    word = text.strip().lower()
+    if word == "now":
+        return _ms(moment_now)
+    if word in ("today", "yesterday"):
+        day = moment_now.date() - timedelta(days=word == "yesterday")
+        return _day(day + timedelta(days=1) if end else day, zone)
+    ago = _AGO.fullmatch(word)
+    if ago:
+        return _ms(moment_now) - int(ago[1]) * _SECONDS[ago[2]] * 1000
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", word):
+            day = date.fromisoformat(word)
+            return _day(day + timedelta(days=1) if end else day, zone)
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise BadQuestion(
+            f"{text[:60]!r} is no time: use a date (2026-02-01), a time (2026-02-01T09:30:00Z), "
+            "'today', 'yesterday', or a span back from now (7d, 12h, 30m)"
+        ) from None
+    return _ms(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+
+
+def last_days(days: int, zone: ZoneInfo, *, now: datetime | None = None) -> int:
+    """The beginning of a period of `days` local days of which today is the last."""
+    if days < 1:
+        raise BadQuestion(f"days is {days}: use 1 for today, 7 for the last week")
+    today = (now or datetime.now(UTC)).astimezone(zone).date()
+    return _day(today - timedelta(days=days - 1), zone)
+
+
+def _day(day: date, zone: ZoneInfo) -> int:
+    return _ms(datetime(day.year, day.month, day.day, tzinfo=zone))
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

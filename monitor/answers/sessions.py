@@ -1,0 +1,414 @@
+"""What a conversation cost: one session, its rounds, and pages of sessions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from pydantic import Field
+
+from monitor.answers.base import (
+    NO_MODEL,
+    Answer,
+    Asking,
+    Money,
+    NotFound,
+    Part,
+    Unpriced,
+    added,
+    amount,
+    costs,
+    mean_ms,
+    rfc3339,
+    unpriced,
+)
+from monitor.answers.periods import instant
+from monitor.rounds import UNKNOWN_TIME
+from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
+
+#: How many rounds a detailed answer holds.
+DETAILED_ROUNDS = 20
+#: A session that spoke this recently may have a turn under way that the gateway has not written yet.
+_RECENT_MS = 90_000
+UNDER_WAY = "The gateway writes its log every 10 s or 64 KiB: the current turn may not be counted yet."
+
+#: Where an agent finds the id of its own session.
+HOW_TO_FIND_YOUR_ID = (
+    "Pass your own session id as session_id. OpenClaw: copy the value after `session=` from the `Runtime:` line in "
+    "your first message or system prompt, or call session_status with sessionKey \"current\". Other clients: the "
+    "value that your client sends as session header. list_sessions shows all ids; do not guess by recency."
+)
+
+
+class ModelShare(Part):
+    """One model's part of a session."""
+
+    model: str
+    rounds: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cost: Money | None = None
+
+
+class RoundRow(Part):
+    """One model request with its answer; content only where it was asked for."""
+
+    round_id: str
+    round: int
+    timestamp: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cost: Money | None = None
+    cost_status: str | None = None
+    price_source: str | None = None
+    has_tool_calls: bool | None = None
+    response_type: str | None = None
+    success: bool
+    status: int | None = None
+    latency_ms: int | None = None
+    ttft_ms: int | None = None
+    route: str | None = None
+    consumer: str | None = None
+    function: str | None = None
+    host: str | None = None
+    source: str | None = None
+    user_id: str | None = None
+    request_id: str | None = None
+    response_id: str | None = None
+    convention: str | None = None
+    input_token_details: dict[str, Any] | None = None
+    output_token_details: dict[str, Any] | None = None
+    more: dict[str, Any] | None = Field(default=None, description="What the log says besides, as it stands there.")
+    system: Any = None
+    messages: Any = None
+    messages_from: int | None = Field(default=None, description="Index of the first of `messages` that is shown.")
+    question: Any = None
+    answer: Any = None
+    reasoning: Any = None
+    tool_calls: Any = None
+
+
+class SessionRow(Part):
+    """A session in a list."""
+
+    session_id: str
+    created_at: str | None = None
+    updated_at: str | None = None
+    messages_count: int
+    total_input_tokens: int | None = None
+    total_output_tokens: int | None = None
+    total_reasoning_tokens: int | None = None
+    total_cached_tokens: int | None = None
+    total_cache_write_tokens: int | None = None
+    total_tokens: int | None = None
+    model: str | None = None
+    cost: Money | None = None
+    unpriced: Unpriced | None = None
+    unmetered_rounds: int | None = None
+    lower_bound_rounds: int | None = None
+    failed_rounds: int
+    avg_latency_ms: int | None = None
+    consumer: str | None = None
+    agent: str | None = None
+    channel: str | None = None
+    parent_session: str | None = None
+    aliases: list[str] = []
+    session_source: str | None = None
+    sources: list[str] = []
+    question: str | None = None
+    url: str
+
+
+class Session(Answer):
+    """What one session cost so far."""
+
+    session_id: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    since: str | None = Field(default=None, description="Figures count from here, not from the session's start.")
+    messages_count: int | None = Field(default=None, description="Rounds: model requests with their answers.")
+    total_input_tokens: int | None = Field(default=None, description="Holds cache reads and writes.")
+    total_output_tokens: int | None = Field(default=None, description="Holds reasoning.")
+    total_reasoning_tokens: int | None = None
+    total_cached_tokens: int | None = None
+    total_cache_write_tokens: int | None = None
+    total_tokens: int | None = None
+    model: str | None = None
+    models: list[ModelShare] = []
+    cost: Money | None = Field(default=None, description="Per currency; absent when nothing has a price.")
+    unpriced: Unpriced | None = None
+    unmetered_rounds: int | None = Field(default=None, description="Rounds whose tokens the log does not tell.")
+    lower_bound_rounds: int | None = Field(default=None, description="Rounds that cost at least what is counted.")
+    failed_rounds: int | None = None
+    avg_latency_ms: int | None = None
+    consumer: str | None = None
+    agent: str | None = None
+    channel: str | None = None
+    parent_session: str | None = None
+    aliases: list[str] = []
+    session_source: str | None = None
+    sources: list[str] = []
+    url: str | None = None
+    note: str | None = None
+    rounds: list[RoundRow] = []
+    rounds_cursor: str | None = None
+
+
+class SessionList(Answer):
+    """One page of sessions."""
+
+    sessions: list[SessionRow]
+    next_cursor: str | None = None
+    total: int
+    no_session: list[NoSession] = Field(default=[], description="Rounds that named no session, by consumer.")
+
+
+class NoSession(Part):
+    """The rounds of one consumer that named no session."""
+
+    consumer: str | None = None
+    rounds: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: Money | None = None
+
+
+SessionList.model_rebuild()
+
+
+def get_session(
+    ask: Asking,
+    session_id: str | None,
+    *,
+    since: str | None = None,
+    detailed: bool = False,
+    cursor: str | None = None,
+) -> Session:
+    """One session by any of its names; without a name, how to find it.
+
+    Raises:
+        NotFound: with the ids nearest to the asked one.
+        BadQuestion: `since` is no time.
+    """
+    if not session_id:
+        return Session(note=HOW_TO_FIND_YOUR_ID, **ask.freshness)
+    from_ms = None if since is None else instant(since, ask.zone)
+    record = find(ask, session_id, from_ms)
+    rounds: list[RoundRow] = []
+    older = None
+    if detailed:
+        page = ask.store.rounds(session_id, limit=DETAILED_ROUNDS, before=cursor, since=from_ms)
+        rounds, older = [round_row(stored) for stored in page.rounds], page.older
+    recent = ask.as_of is not None and ask.as_of - record.updated_at < _RECENT_MS
+    return Session(
+        **_figures(ask, record),
+        models=model_shares(record.slices),
+        since=None if from_ms is None else rfc3339(from_ms),
+        note=UNDER_WAY if recent else None,
+        rounds=rounds,
+        rounds_cursor=older,
+        **ask.freshness,
+    )
+
+
+def find(ask: Asking, session_id: str, since: int | None = None) -> SessionRecord:
+    """The session of this name.
+
+    Raises:
+        NotFound: with the ids nearest to the asked one.
+    """
+    record = ask.store.session(session_id, since)
+    if record is None:
+        near = ask.store.similar(session_id)
+        hint = f"Similar: {', '.join(near)}." if near else "No session has been read from the log yet."
+        raise NotFound(f"No session {session_id[:200]!r}. {hint} list_sessions shows all.")
+    return record
+
+
+def list_sessions(
+    ask: Asking,
+    *,
+    sort_by: SortBy = "updated",
+    since: str | None = None,
+    until: str | None = None,
+    model: str | None = None,
+    consumer: str | None = None,
+    search: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+    questions_of: tuple[str, ...] | None = None,
+) -> SessionList:
+    """One page of sessions. First questions are searched and shown only for ids that match `questions_of`."""
+    query = SessionQuery(
+        sort_by=sort_by,
+        since=None if since is None else instant(since, ask.zone),
+        until=None if until is None else instant(until, ask.zone, end=True),
+        model=model,
+        consumer=consumer,
+        search=search,
+        search_questions_of=questions_of,
+        limit=limit,
+        cursor=cursor,
+    )
+    page = ask.store.sessions(query)
+    unfiltered = cursor is None and not any((since, until, model, consumer, search))
+    return SessionList(
+        sessions=[_row(ask, record, questions_of) for record in page.sessions],
+        next_cursor=page.next_cursor,
+        total=page.total,
+        no_session=[_no_session(record) for record in ask.store.unnamed()] if unfiltered else [],
+        **ask.freshness,
+    )
+
+
+def _row(ask: Asking, record: SessionRecord, questions_of: tuple[str, ...] | None) -> SessionRow:
+    shown = questions_of is None or matches(record.session_id or "", questions_of)
+    return SessionRow(**_figures(ask, record), question=record.question if shown else None)
+
+
+def matches(session_id: str, patterns: Sequence[str]) -> bool:
+    """Whether a session id matches one of some glob patterns, letter case included."""
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - only where content is asked for
+
+    return any(fnmatchcase(session_id, pattern) for pattern in patterns)
+
+
+def _figures(ask: Asking, record: SessionRecord) -> dict[str, Any]:
+    counts = added(part.counts for part in record.slices)
+    known = counts.input_tokens is not None or counts.output_tokens is not None
+    session_id = record.session_id or ""
+    return {
+        "session_id": session_id,
+        "created_at": rfc3339(record.created_at) if record.created_at else None,
+        "updated_at": rfc3339(record.updated_at) if record.updated_at else None,
+        "messages_count": counts.rounds,
+        "total_input_tokens": counts.input_tokens,
+        "total_output_tokens": counts.output_tokens,
+        "total_reasoning_tokens": counts.reasoning_tokens,
+        "total_cached_tokens": counts.cached_tokens,
+        "total_cache_write_tokens": counts.cache_write_tokens,
+        "total_tokens": (counts.input_tokens or 0) + (counts.output_tokens or 0) if known else None,
+        "model": record.model,
+        "cost": costs(record.slices),
+        "unpriced": unpriced(record.slices),
+        "unmetered_rounds": counts.unmetered or None,
+        "lower_bound_rounds": counts.lower_bound or None,
+        "failed_rounds": counts.failed,
+        "avg_latency_ms": mean_ms(counts.latency_total_ms, counts.latency_rounds),
+        "consumer": record.consumer,
+        "agent": record.agent,
+        "channel": record.channel,
+        "parent_session": record.parent_session,
+        "aliases": list(record.aliases),
+        "session_source": record.session_source,
+        "sources": list(record.sources),
+        "url": ask.url(session_id),
+    }
+
+
+def model_shares(slices: Sequence[Slice]) -> list[ModelShare]:
+    """The parts of each model, the one with the most rounds first."""
+    by_model: dict[str, list[Slice]] = {}
+    for part in slices:
+        by_model.setdefault(part.model or NO_MODEL, []).append(part)
+    shares = []
+    for model, parts in by_model.items():
+        counts = added(part.counts for part in parts)
+        shares.append(
+            ModelShare(
+                model=model,
+                rounds=counts.rounds,
+                input_tokens=counts.input_tokens,
+                output_tokens=counts.output_tokens,
+                reasoning_tokens=counts.reasoning_tokens,
+                cached_tokens=counts.cached_tokens,
+                cache_write_tokens=counts.cache_write_tokens,
+                cost=costs(parts),
+            )
+        )
+    return sorted(shares, key=lambda s: (-s.rounds, s.model))
+
+
+def _no_session(record: SessionRecord) -> NoSession:
+    counts = added(part.counts for part in record.slices)
+    return NoSession(
+        consumer=record.consumer,
+        rounds=counts.rounds,
+        input_tokens=counts.input_tokens,
+        output_tokens=counts.output_tokens,
+        cost=costs(record.slices),
+    )
+
+
+# -- rounds ---------------------------------------------------------------------------------------
+
+
+def round_row(stored: StoredRound, content: Content | None = None, *, new_only: bool = False) -> RoundRow:
+    """A round as it is shown; with `new_only` only the messages that it added."""
+    r, cost = stored.round, stored.cost
+    extra = msgspec.json.decode(r.extra) if r.extra else {}
+    said: dict[str, Any] = {}
+    if content is not None:
+        first = content.new_from if new_only else 0
+        messages = content.messages[first:] if content.messages is not None else None
+        said = {
+            "system": _json(content.system),
+            "messages": [_json(m) for m in messages] if messages is not None else _json(content.truncated),
+            "messages_from": first or None,
+            "question": _json(content.question),
+            "answer": _json(content.answer),
+            "reasoning": _json(content.reasoning),
+            "tool_calls": _json(content.tool_calls),
+        }
+    return RoundRow(
+        round_id=r.key.hex(),
+        round=stored.number,
+        timestamp=None if r.started_at == UNKNOWN_TIME else rfc3339(r.started_at),
+        model=r.model,
+        input_tokens=r.usage.input_tokens,
+        output_tokens=r.usage.output_tokens,
+        reasoning_tokens=r.usage.reasoning_tokens,
+        cached_tokens=r.usage.cached_tokens,
+        cache_write_tokens=r.usage.cache_write_tokens,
+        cost=None if cost.nano is None or cost.currency is None else {cost.currency: amount(cost.nano)},
+        cost_status=None if cost.status in ("priced", "none") else cost.status,
+        price_source=cost.source,
+        has_tool_calls=r.has_tool_calls or None,
+        response_type=r.response_type,
+        success=r.success,
+        status=r.status,
+        latency_ms=r.latency_ms,
+        ttft_ms=r.ttft_ms,
+        route=r.route,
+        consumer=r.consumer,
+        function=r.function,
+        host=r.host,
+        source=r.source,
+        user_id=r.user_id,
+        request_id=r.request_id,
+        response_id=r.response_id,
+        convention=extra.pop("convention", None),
+        input_token_details=extra.pop("input_token_details", None),
+        output_token_details=extra.pop("output_token_details", None),
+        more=extra or None,
+        **said,
+    )
+
+
+def _json(text: bytes | None) -> Any:
+    """A logged text as data. Python's reader takes what msgspec refuses, such as lone surrogates."""
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return json.loads(text)

@@ -1,0 +1,206 @@
+"""Where the money goes: by model and by date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from monitor.answers.base import (
+    NO_MODEL,
+    Answer,
+    Asking,
+    Money,
+    Part,
+    Unpriced,
+    added,
+    amount,
+    costs,
+    mean_ms,
+    price_source,
+    rfc3339,
+    share,
+    unpriced,
+)
+from monitor.answers.periods import instant, last_days
+from monitor.answers.sessions import ModelShare, model_shares
+from monitor.store.base import Grain, Slice
+
+
+class Figures(Part):
+    """The counts of a set of rounds."""
+
+    sessions: int | None = None
+    rounds: int
+    failed_rounds: int | None = None
+    unmetered_rounds: int | None = None
+    lower_bound_rounds: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    total_tokens: int | None = None
+    cost: Money | None = None
+    success_rate: float | None = None
+    avg_latency_ms: int | None = None
+
+
+class ModelRow(Figures):
+    """One model's share."""
+
+    model: str
+    cost_per_round: Money | None = None
+    price_source: str | None = None
+    unpriced: Unpriced | None = None
+
+
+class DateRow(Figures):
+    """One hour, day or month in the asked zone; none of them for rounds without a usable time."""
+
+    date: str | None = None
+    hour: str | None = None
+    month: str | None = None
+    models: list[ModelShare] = []
+
+
+class Totals(Figures):
+    """Everything in the asked period."""
+
+    unpriced: Unpriced | None = None
+
+
+class ModelStats(Answer):
+    """Spending by model, the dearest first."""
+
+    rows: list[ModelRow]
+    totals: Totals
+    since: str | None = None
+    until: str | None = None
+    price_lists: list[str] = Field(default=[], description="Versions of the price lists that were applied.")
+
+
+class DateStats(Answer):
+    """Spending by date, the oldest first."""
+
+    rows: list[DateRow]
+    totals: Totals
+    timezone: str
+    since: str | None = None
+
+
+def stats_by_model(
+    ask: Asking, *, since: str | None = None, until: str | None = None, days: int | None = None
+) -> ModelStats:
+    """Sums by model; all time where no period is given."""
+    begin, end = period(ask, since, until, days)
+    slices = list(ask.store.slices(begin, end))
+    sessions = ask.store.sessions_by_model(begin, end)
+    by_model: dict[str | None, list[Slice]] = {}
+    for part in slices:
+        by_model.setdefault(part.model, []).append(part)
+    rows = [
+        ModelRow(
+            model=model or NO_MODEL,
+            cost_per_round=_per_round(parts),
+            price_source=price_source(parts),
+            unpriced=unpriced(parts),
+            **figures(parts, sessions.get(model, 0)),
+        )
+        for model, parts in by_model.items()
+    ]
+    rows.sort(key=lambda row: (-_weight(by_model[None if row.model == NO_MODEL else row.model]), -row.rounds, row.model))
+    return ModelStats(
+        rows=rows,
+        totals=_totals(ask, slices, begin is None and end is None),
+        since=None if begin is None else rfc3339(begin),
+        until=None if end is None else rfc3339(end),
+        price_lists=sorted({part.price.version for part in slices if part.price.version}),
+        **ask.freshness,
+    )
+
+
+def stats_by_date(
+    ask: Asking,
+    *,
+    days: int | None = None,
+    bucket: Grain = "day",
+    timezone: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> DateStats:
+    """Sums by local hour, day or month; all time where no period is given."""
+    if timezone is not None:
+        from monitor.answers.zones import named_zone  # noqa: PLC0415 - most questions name none
+
+        ask = named_zone(ask, timezone)
+    begin, end = period(ask, since, until, days)
+    buckets = ask.store.buckets(bucket, ask.timezone, begin, end)
+    field = {"day": "date", "hour": "hour", "month": "month"}[bucket]
+    rows = [
+        DateRow(
+            **({field: each.label} if each.label is not None else {}),
+            models=model_shares(each.slices),
+            **figures(each.slices, each.sessions),
+        )
+        for each in buckets
+    ]
+    slices = [part for each in buckets for part in each.slices]
+    return DateStats(
+        rows=rows,
+        totals=_totals(ask, slices, begin is None and end is None),
+        timezone=ask.timezone,
+        since=None if begin is None else rfc3339(begin),
+        **ask.freshness,
+    )
+
+
+def period(ask: Asking, since: str | None, until: str | None, days: int | None) -> tuple[int | None, int | None]:
+    """The bounds of a period in milliseconds; `days` counts local days back from today, today included."""
+    begin = None if since is None else instant(since, ask.zone)
+    end = None if until is None else instant(until, ask.zone, end=True)
+    if days is not None and begin is None:
+        begin = last_days(days, ask.zone)
+    return begin, end
+
+
+def figures(slices: Sequence[Slice], sessions: int | None) -> dict[str, Any]:
+    """The counts of `slices` under the names of `Figures`."""
+    counts = added(part.counts for part in slices)
+    known = counts.input_tokens is not None or counts.output_tokens is not None
+    return {
+        "sessions": sessions,
+        "rounds": counts.rounds,
+        "failed_rounds": counts.failed or None,
+        "unmetered_rounds": counts.unmetered or None,
+        "lower_bound_rounds": counts.lower_bound or None,
+        "input_tokens": counts.input_tokens,
+        "output_tokens": counts.output_tokens,
+        "reasoning_tokens": counts.reasoning_tokens,
+        "cached_tokens": counts.cached_tokens,
+        "cache_write_tokens": counts.cache_write_tokens,
+        "total_tokens": (counts.input_tokens or 0) + (counts.output_tokens or 0) if known else None,
+        "cost": costs(slices),
+        "success_rate": share(counts.rounds - counts.failed, counts.rounds),
+        "avg_latency_ms": mean_ms(counts.latency_total_ms, counts.latency_rounds),
+    }
+
+
+def _totals(ask: Asking, slices: Sequence[Slice], all_time: bool) -> Totals:
+    return Totals(unpriced=unpriced(slices), **figures(slices, ask.store.session_count() if all_time else None))
+
+
+def _per_round(slices: Sequence[Slice]) -> Money | None:
+    """Average cost of the rounds that have one, per currency."""
+    sums: dict[str, tuple[int, int]] = {}
+    for part in slices:
+        if part.counts.nano is not None and part.price.currency is not None:
+            nano, rounds = sums.get(part.price.currency, (0, 0))
+            sums[part.price.currency] = nano + part.counts.nano, rounds + part.counts.rounds
+    return {currency: amount((2 * nano + n) // (2 * n)) for currency, (nano, n) in sorted(sums.items())} or None
+
+
+def _weight(slices: Sequence[Slice]) -> int:
+    """What to sort by; with several currencies, the one with the largest figure decides."""
+    return max((part.counts.nano or 0 for part in slices), default=0)

@@ -1,0 +1,177 @@
+"""Settings: from the command line, else the environment, else ``session-monitor.toml``, else defaults."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+#: Looked for in the working directory when no --config is given.
+FILE_NAME = "session-monitor.toml"
+ENV_PREFIX = "SESSION_MONITOR_"
+
+#: Where Higress writes its access log: docker compose (seen from the host's compose folder), the all-in-one
+#: image with and without its O11Y suite, and the folder that its installer makes beside itself.
+DEFAULT_LOGS = (
+    Path("/var/log/proxy/access.log"),
+    Path("/var/log/higress/gateway.log"),
+    Path("compose/volumes/gateway/log/access.log"),
+    Path("higress-install/logs/access.log"),
+)
+
+
+class ConfigError(Exception):
+    """A setting can't be used; the message names the file or option and the way out."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SourceSettings(_Section):
+    """One thing that is followed."""
+
+    kind: Literal["higress"] = "higress"
+    path: Path
+    #: The original's meaning: how many rotated files are looked at.
+    max_rotate: int = Field(default=100, ge=0, le=10_000)
+
+
+class PrivacySettings(_Section):
+    """What is kept and who may read it."""
+
+    content: Literal["full", "none"] = "full"
+    content_scope: list[str] = []
+    allowed_paths: list[str] = []
+
+
+class WebSettings(_Section):
+    """Where links lead."""
+
+    base_url: str | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("a link begins with http:// or https://")
+        return value.rstrip("/") if value else value
+
+
+class PriceSettings(_Section):
+    """Which price lists apply."""
+
+    overlay: Path | None = None
+    region: Literal["cn", "intl"] = "cn"
+
+
+def default_data_dir() -> Path:
+    """``$XDG_STATE_HOME/agent-session-monitor``, by default below ``~/.local/state``."""
+    # The XDG base directories are what the documentation promises, on macOS as well.
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "agent-session-monitor"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", validate_default=False
+    )
+    _file: ClassVar[Path | None] = None
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    timezone: str = "local"
+    sources: list[SourceSettings] = []
+    privacy: PrivacySettings = PrivacySettings()
+    web: WebSettings = WebSettings()
+    prices: PriceSettings = PriceSettings()
+
+    @field_validator("timezone")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        if value == "local":
+            from tzlocal import get_localzone_name  # noqa: PLC0415 - only where it is needed
+
+            return get_localzone_name() or "UTC"
+        try:
+            ZoneInfo(value)
+        except (LookupError, ValueError, OSError):
+            raise ValueError("no such time zone: use an IANA name such as Asia/Shanghai, or 'local'") from None
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line comes first, then the environment, then the file."""
+        if cls._file is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._file)
+
+
+def load(config: Path | None = None, **given: Any) -> Settings:
+    """The settings, `given` ones first.
+
+    Raises:
+        ConfigError: names the file or variable, the key and the way out.
+    """
+    file = config
+    if file is None and Path(FILE_NAME).is_file():
+        file = Path(FILE_NAME)
+    elif file is not None and not file.is_file():
+        raise ConfigError(f"{file}: there is no such file; leave --config out to use defaults")
+    bound = type("Settings", (Settings,), {"_file": file, "__module__": __name__})
+    try:
+        settings: Settings = bound(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        where = f"{file} (or {ENV_PREFIX}… in the environment)" if file else f"{ENV_PREFIX}… in the environment"
+        reason = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{where}: {key}: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{ENV_PREFIX}… in the environment: {error}") from None
+    if file is not None:
+        _relative_to(settings, file.parent)
+    return settings
+
+
+def _relative_to(settings: Settings, folder: Path) -> None:
+    """Paths in a file are meant from where the file lies."""
+    for source in settings.sources:
+        source.path = folder / source.path.expanduser()
+    if settings.prices.overlay is not None:
+        settings.prices.overlay = folder / settings.prices.overlay.expanduser()
+
+
+def check_allowed(path: Path, allowed: list[str]) -> Path:
+    """The absolute path, if it may be read.
+
+    Raises:
+        ConfigError: `allowed` is set and no pattern of it matches.
+    """
+    # A link may lead out of an allowed folder, so what counts is where it leads.
+    resolved = path.expanduser().absolute()
+    real = resolved.resolve()
+    if allowed and not any(fnmatch.fnmatchcase(str(real), str(Path(p).expanduser())) for p in allowed):
+        raise ConfigError(f"{real} may not be read: no pattern of privacy.allowed_paths matches it")
+    return resolved

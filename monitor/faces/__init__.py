@@ -1,0 +1,1 @@
+"""Faces: ways to ask. Each shows the answers of `monitor.answers` and works out nothing itself."""

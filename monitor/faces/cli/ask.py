@@ -1,0 +1,273 @@
+"""Questions at the prompt: `list`, `show`, `stats-model`, `stats-date`, `url`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from monitor.answers import health, links, sessions, stats
+from monitor.answers.base import Answer, Asking, NotFound
+from monitor.answers.rounds import each_round
+from monitor.config import load
+from monitor.faces.cli.main import FAILED, as_json, common
+from monitor.runtime import Runtime
+
+
+def _runtime(data_dir: Path | None, config: Path | None, log_path: Sequence[str]) -> Runtime:
+    return Runtime(load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path])
+
+
+def _print(answer: Answer, json_: bool, table: Callable[[], None]) -> None:
+    if json_:
+        click.echo(json.dumps(answer.small(), ensure_ascii=False, indent=2))
+    else:
+        table()
+
+
+@click.command("list")
+@common
+@as_json
+@click.option("--sort-by", type=click.Choice(["cost", "updated", "created", "tokens", "rounds"]), default="updated")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option("--since", metavar="TIME", help="2026-02-01, 2026-02-01T09:00, today, 7d, 12h.")
+@click.option("--until", metavar="TIME")
+@click.option("--model")
+@click.option("--consumer")
+@click.option("--search", help="Part of an id, consumer, model or first question.")
+def list_command(
+    data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool, **query: Any
+) -> None:
+    """Sessions with their tokens and cost.
+
+    \b
+    session-monitor list --sort-by cost --limit 10
+    """
+    answer = sessions.list_sessions(_runtime(data_dir, config, log_path).asking(), **query)
+
+    def table() -> None:
+        _table(
+            ("session", "model", "rounds", "tokens", "cost", "updated"),
+            [
+                (s.session_id, s.model or "-", s.messages_count, _n(s.total_tokens), _cost(s.cost), s.updated_at or "-")
+                for s in answer.sessions
+            ],
+            "No session yet: session-monitor doctor says what is missing.",
+        )
+
+    _print(answer, json_, table)
+
+
+@click.command("show")
+@common
+@as_json
+@click.argument("session_id")
+@click.option("--rounds", type=click.IntRange(1), help="Only the newest N rounds.")
+@click.option("--no-content", is_flag=True, help="Leave out what was said.")
+def show_command(
+    data_dir: Path | None,
+    config: Path | None,
+    log_path: tuple[str, ...],
+    json_: bool,
+    session_id: str,
+    rounds: int | None,
+    no_content: bool,
+) -> None:
+    """One session with its rounds. A part of its id is enough where only one session has it.
+
+    \b
+    session-monitor show agent:main:main --json
+    """
+    ask = _runtime(data_dir, config, log_path).asking()
+    name = _whole_id(ask, session_id)
+    session = sessions.get_session(ask, name)
+    each = each_round(ask, name, content=not no_content, newest=rounds)
+    if json_:
+        # Streamed: a session may have any number of rounds.
+        document = json.dumps(session.small(), ensure_ascii=False, indent=2)
+        click.echo(document[: document.rindex("\n}")] + ',\n  "rounds": [', nl=False)
+        for index, row in enumerate(each):
+            click.echo((",\n    " if index else "\n    ") + json.dumps(row.small(), ensure_ascii=False), nl=False)
+        click.echo("\n  ]\n}")
+        return
+    click.echo(f"{_plain(name)}\n  {session.messages_count} rounds, {_n(session.total_tokens)} tokens, "
+               f"{_cost(session.cost)}\n  {session.url}")
+    for row in each:
+        mark = "" if row.success else f"  FAILED {row.status if row.status is not None else ''}"
+        click.echo(
+            f"\n#{row.round}  {row.timestamp or '-'}  {_plain(row.model or '-')}  {_n(row.input_tokens)} in, "
+            f"{_n(row.output_tokens)} out  {_cost(row.cost)}{mark}"
+        )
+        for label, value in (("Q", row.question), ("R", row.reasoning), ("A", row.answer), ("T", row.tool_calls)):
+            if value:
+                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                click.echo(f"  {label}: {_plain(text)}")
+
+
+def _whole_id(ask: Asking, part: str) -> str:
+    if ask.store.session(part) is not None:
+        return part
+    found = ask.store.names_with(part, 5)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise NotFound(f"{part[:100]!r} is part of several sessions: {', '.join(found)}")
+    sessions.find(ask, part)  # says what is near
+    return part
+
+
+_PERIOD = (
+    click.option("--days", type=click.IntRange(1), help="Last N days, today included."),
+    click.option("--since", metavar="TIME"),
+    click.option("--until", metavar="TIME"),
+)
+
+
+def _period(function: Any) -> Any:
+    for option in reversed(_PERIOD):
+        function = option(function)
+    return function
+
+
+@click.command("stats-model")
+@common
+@as_json
+@_period
+def stats_model_command(
+    data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool, **period: Any
+) -> None:
+    """Tokens and cost by model, all time unless a period is given."""
+    answer = stats.stats_by_model(_runtime(data_dir, config, log_path).asking(), **period)
+
+    def table() -> None:
+        _table(
+            ("model", "sessions", "rounds", "input", "output", "cached", "cost", "ok"),
+            [
+                (r.model, _n(r.sessions), _n(r.rounds), _n(r.input_tokens), _n(r.output_tokens), _n(r.cached_tokens),
+                 _cost(r.cost), _percent(r.success_rate))
+                for r in answer.rows
+            ],
+            "Nothing was counted in this period.",
+        )
+
+    _print(answer, json_, table)
+
+
+@click.command("stats-date")
+@common
+@as_json
+@_period
+@click.option("--bucket", type=click.Choice(["hour", "day", "month"]), default="day", show_default=True)
+@click.option("--timezone", metavar="ZONE", help="Zone in which days begin, such as Asia/Shanghai.")
+def stats_date_command(
+    data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool, **query: Any
+) -> None:
+    """Tokens and cost by hour, day or month, all time unless a period is given."""
+    answer = stats.stats_by_date(_runtime(data_dir, config, log_path).asking(), **query)
+
+    def table() -> None:
+        _table(
+            ("date", "sessions", "rounds", "input", "output", "cost", "ok"),
+            [
+                (r.date or r.hour or r.month or "no time", _n(r.sessions), _n(r.rounds), _n(r.input_tokens),
+                 _n(r.output_tokens), _cost(r.cost), _percent(r.success_rate))
+                for r in answer.rows
+            ],
+            "Nothing was counted in this period.",
+        )
+
+    _print(answer, json_, table)
+
+
+@click.command("url")
+@common
+@as_json
+@click.argument("session_id")
+def url_command(
+    data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool, session_id: str
+) -> None:
+    """The link to a session's page."""
+    runtime = _runtime(data_dir, config, log_path)
+    ask = runtime.asking()
+    answer = links.session_url(ask, _whole_id(ask, session_id), reachable=runtime.page_is_served)
+    _print(answer, json_, lambda: click.echo(answer.url))
+    if answer.note and not json_:
+        click.echo(answer.note, err=True)
+
+
+@click.command("doctor")
+@common
+@as_json
+@click.pass_context
+def doctor_command(
+    ctx: click.Context, data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool
+) -> None:
+    """What is read, what was skipped and why, what is missing, what to do. Exits 1 when something needs doing."""
+    runtime = _runtime(data_dir, config, log_path)
+    answer = health.source_health(runtime.asking(), runtime.standing(), samples=True)
+
+    def report() -> None:
+        click.echo(f"{_n(answer.rounds)} rounds in {_n(answer.sessions)} sessions, read up to {answer.as_of or 'nothing yet'}")
+        for source in answer.sources:
+            size = f"{_n(source.size_bytes)} bytes, {_n(source.pending_bytes or 0)} unread" if source.exists else "absent"
+            click.echo(f"{_plain(source.path)}: {size}")
+            for reason, count in (source.skipped or {}).items():
+                click.echo(f"  {_n(count)} lines skipped: {reason}")
+                sample = (source.samples or {}).get(reason)
+                if sample:
+                    click.echo(f"    such as: {_plain(sample)[:200]}")
+            for problem in source.problems:
+                click.echo(f"  {_plain(problem)}")
+        for advice in answer.advice:
+            click.echo(f"- {_plain(advice)}")
+
+    _print(answer, json_, report)
+    if not answer.ok:
+        ctx.exit(FAILED)
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+    if not rows:
+        click.echo(empty, err=True)
+        return
+    from rich.box import SIMPLE  # noqa: PLC0415 - JSON output needs no tables
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    numbers = {"rounds", "tokens", "cost", "sessions", "input", "output", "cached", "ok"}
+    for name in head:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_plain(str(cell))) for cell in row))
+    Console().print(table)
+
+
+def _plain(text: str) -> str:
+    """Log text that can't steer a terminal: control and formatting characters are shown, not obeyed."""
+    return "".join(
+        char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"
+        for char in text
+    )
+
+
+def _n(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _cost(cost: dict[str, float] | None) -> str:
+    if cost is None:
+        return "-"
+    return " + ".join(f"{currency} {value:,.6f}".rstrip("0").rstrip(".") for currency, value in cost.items())
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,81 @@
+"""`ingest`: read the logs without serving anything."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from monitor.config import load
+from monitor.faces.cli.main import FAILED, UNREADABLE, common, fail
+
+#: How long `--once` waits for another process that ingests.
+_WAIT_S = 600.0
+
+
+@click.command("ingest")
+@common
+@click.option("--once", is_flag=True, help="One pass over what is there now, then exit (for cron).")
+@click.option("--max-rotate", type=click.IntRange(0), help="How many rotated files are looked at.")
+@click.option("--refresh-interval", type=float, hidden=True)
+@click.option("--state-file", hidden=True)
+def ingest_command(
+    data_dir: Path | None,
+    config: Path | None,
+    log_path: tuple[str, ...],
+    once: bool,
+    max_rotate: int | None,
+    state_file: str | None,
+    **_: Any,
+) -> None:
+    """Read the logs into the data directory.
+
+    \b
+    session-monitor ingest --once --log-path /var/log/proxy/access.log
+    """
+    from filelock import Timeout  # noqa: PLC0415
+
+    from monitor.runtime import Runtime  # noqa: PLC0415
+
+    if state_file is not None:
+        click.echo("--state-file is not needed: what was read is kept with the figures", err=True)
+    runtime = Runtime(
+        load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path], max_rotate=max_rotate
+    )
+    sources = runtime.sources()
+    if not sources:
+        fail(UNREADABLE, "there is no log to read: name one with --log-path")
+    if once:
+        for source in sources:
+            try:
+                with source.path.open("rb"):
+                    pass
+            except OSError as error:
+                fail(UNREADABLE, f"{source.path}: {error.strerror}: name another file with --log-path")
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            with runtime.ingesting() as ingester:
+                if not once:
+                    click.echo(f"following {', '.join(str(source.path) for source in sources)}", err=True)
+                    ingester.run()
+                    return
+                new = ingester.once()
+                click.echo(f"{new} new rounds", err=True)
+                for state in ingester.states:
+                    for problem in state.problems:
+                        click.echo(f"{problem.path}: {problem.what}", err=True)
+                return
+        except Timeout:
+            # Another process ingests: either it passes the present end of the logs, or its lock comes free.
+            if once and runtime.unread_bytes() == 0:
+                click.echo("another process has read everything", err=True)
+                return
+            if once and time.monotonic() > deadline:
+                fail(FAILED, "another process ingests into this data directory and does not get to the end")
+            time.sleep(0.1 if once else 2.0)
+        except OSError as error:
+            fail(FAILED, f"{runtime.folder}: {error.strerror or error} (process {os.getpid()})")

@@ -1,0 +1,130 @@
+"""The command `session-monitor`: options, exit codes, and nothing that reaches a user as a traceback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from monitor import __version__
+from monitor.config import ConfigError
+
+OK, FAILED, USAGE, NOT_FOUND, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+class Options:
+    """What every command takes: where the data is, how it is set up, what is followed."""
+
+    def __init__(self, data_dir: Path | None, config: Path | None, log_path: Sequence[str]) -> None:
+        self.data_dir = data_dir
+        self.config = config
+        self.log_paths = [Path(path) for path in log_path]
+
+
+class Commands(click.Group):
+    """Loads a command's module when the command is used, so that `--help` and `serve` start fast."""
+
+    _where = {
+        "serve": "serve",
+        "ingest": "ingest",
+        "list": "ask",
+        "show": "ask",
+        "stats-model": "ask",
+        "stats-date": "ask",
+        "url": "ask",
+        "doctor": "ask",
+        "demo": "demo",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands."""
+        return list(self._where)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, its module imported now."""
+        if cmd_name not in self._where:
+            return None
+        from importlib import import_module  # noqa: PLC0415
+
+        module = import_module(f"monitor.faces.cli.{self._where[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_") + "_command")
+        return command
+
+
+def common(function: Any) -> Any:
+    """The options that every command takes."""
+    for option in (
+        click.option(
+            "--log-path",
+            multiple=True,
+            metavar="PATH",
+            help="Access log to follow; with its rotated files. Can be given several times.",
+        ),
+        click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings (TOML)."),
+        click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where figures are kept."),
+    ):
+        function = option(function)
+    return function
+
+
+def as_json(function: Any) -> Any:
+    """``--json``, for commands that print an answer."""
+    return click.option("--json", "json_", is_flag=True, help="Print the answer as JSON.")(function)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="session-monitor")
+def cli() -> None:
+    """What AI agent conversations behind a Higress gateway cost, from its access log."""
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Say what is wrong on standard error and end with `code`."""
+    click.echo(f"session-monitor: {message}", err=True)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command; the process ends with one of the documented exit codes."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="session-monitor: %(message)s")
+    try:
+        cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(OK)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OK)
+    except ConfigError as error:
+        fail(USAGE, str(error))
+    except Exception as error:
+        _explain(error)
+
+
+def _explain(error: Exception) -> NoReturn:
+    """Known failures by their own words; others by name, with the way to the details."""
+    from monitor.answers.base import BadQuestion, NotFound  # noqa: PLC0415
+    from monitor.prices.overlay import PriceFileError  # noqa: PLC0415
+    from monitor.store.base import StoreError, UnknownCursor  # noqa: PLC0415
+
+    if os.environ.get("SESSION_MONITOR_DEBUG"):
+        raise error
+    if isinstance(error, NotFound):
+        fail(NOT_FOUND, str(error))
+    if isinstance(error, BadQuestion | UnknownCursor | PriceFileError):
+        fail(USAGE, str(error))
+    if isinstance(error, StoreError):
+        fail(FAILED, str(error))
+    fail(FAILED, f"{type(error).__name__}: {error} (set SESSION_MONITOR_DEBUG=1 for the details)")

@@ -1,0 +1,62 @@
+"""`serve`: MCP for agents, and the page for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from monitor.config import ConfigError, load
+from monitor.faces.cli.main import common
+
+
+@click.command("serve")
+@common
+@click.option("--http", metavar="[HOST:]PORT", help="A daemon without stdio: page, API, and MCP at /mcp.")
+@click.option("--no-ingest", is_flag=True, help="Only answer; another process reads the logs.")
+@click.option("--no-web", is_flag=True, help="Serve no page beside stdio.")
+@click.option("--text-only", is_flag=True, help="No structured content, for hosts that repeat it to the model.")
+@click.option("--content-scope", multiple=True, metavar="PATTERN", help="Sessions whose content MCP clients may read.")
+@click.option("--max-rotate", type=click.IntRange(0), help="How many rotated files are looked at.")
+@click.option("--refresh-interval", type=float, hidden=True)
+@click.option("--state-file", hidden=True)
+def serve_command(
+    data_dir: Path | None,
+    config: Path | None,
+    log_path: tuple[str, ...],
+    http: str | None,
+    no_ingest: bool,
+    no_web: bool,
+    text_only: bool,
+    content_scope: tuple[str, ...],
+    max_rotate: int | None,
+    **_: Any,
+) -> None:
+    """Answer agents over MCP (stdio), read the log in the background, serve the page.
+
+    \b
+    session-monitor serve --log-path /var/log/proxy/access.log
+    session-monitor serve --http 8888
+    """
+    from monitor.faces import serving  # noqa: PLC0415 - the protocol takes half a second to import
+    from monitor.runtime import Runtime  # noqa: PLC0415
+
+    settings = load(config, data_dir=data_dir)
+    if content_scope:
+        settings.privacy.content_scope = list(content_scope)
+    runtime = Runtime(settings, log_paths=[Path(path) for path in log_path], max_rotate=max_rotate)
+    if not no_ingest:
+        runtime.sources()  # a source that may not be read is said before anything is served
+    if http is None:
+        serving.serve_stdio(runtime, web=not no_web, ingest=not no_ingest, text_only=text_only)
+        return
+    host, port = _address(http)
+    serving.serve_http(runtime, host, port, ingest=not no_ingest, text_only=text_only)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--http {text}: use PORT or HOST:PORT, such as 8888 or 127.0.0.1:8888")
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -1,0 +1,1 @@
+"""The agent's face: tools over the Model Context Protocol."""

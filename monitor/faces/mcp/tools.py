@@ -1,0 +1,126 @@
+"""The tools: what an agent may ask, with descriptions that a model chooses well from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import anyio.to_thread
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+
+from monitor.answers import health, links, sessions, stats
+from monitor.answers.base import Answer, Asking, BadQuestion, NotFound
+from monitor.answers.health import SourceHealth
+from monitor.answers.links import SessionLink
+from monitor.answers.sessions import Session, SessionList
+from monitor.answers.stats import DateStats, ModelStats
+from monitor.runtime import Runtime
+from monitor.store.base import StoreError, UnknownCursor
+
+_READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+_A = TypeVar("_A", bound=Answer)
+
+SessionId = Annotated[
+    str | None,
+    Field(description="Your session key or id, e.g. agent:main:discord:channel:123. Left out: how to find it."),
+]
+Since = Annotated[str | None, Field(description="From when: 2026-02-01, 2026-02-01T09:00:00Z, today, 7d, 12h.")]
+Until = Annotated[str | None, Field(description="Until when, same forms as since.")]
+Days = Annotated[int | None, Field(ge=1, le=3660, description="Last N local days, today included. 1 = today.")]
+
+
+def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> None:
+    """Add all tools to `server`."""
+
+    async def answer(question: Callable[[Asking], _A]) -> CallToolResult:
+        return await anyio.to_thread.run_sync(_answered, runtime, question, text_only)
+
+    def tool(title: str) -> Any:
+        return server.tool(title=title, annotations=_READ_ONLY, structured_output=False if text_only else None)
+
+    scope = tuple(runtime.settings.privacy.content_scope)
+
+    @tool("What a session cost")
+    async def get_session(
+        session_id: SessionId = None,
+        since: Since = None,
+        response_format: Annotated[
+            Literal["concise", "detailed"], Field(description="detailed adds the newest 20 rounds.")
+        ] = "concise",
+    ) -> Annotated[CallToolResult, Session]:
+        """What this conversation (session) has cost so far: spend, tokens (input, output, reasoning, cached), model,
+        rounds, failures, and a link for the user. Pass your own session id."""
+        return await answer(
+            lambda ask: sessions.get_session(ask, session_id, since=since, detailed=response_format == "detailed")
+        )
+
+    @tool("List sessions")
+    async def list_sessions(
+        sort_by: Literal["cost", "updated", "created", "tokens", "rounds"] = "updated",
+        since: Since = None,
+        until: Until = None,
+        model: Annotated[str | None, Field(description="Only sessions that used this model.")] = None,
+        consumer: Annotated[str | None, Field(description="Only sessions of this gateway consumer.")] = None,
+        search: Annotated[str | None, Field(description="Part of an id, consumer, model or first question.")] = None,
+        limit: Annotated[int, Field(ge=1, le=100)] = 20,
+        cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
+    ) -> Annotated[CallToolResult, SessionList]:
+        """List agent conversations (sessions) with tokens and cost, one page at a time, e.g. the most expensive ones
+        with sort_by=cost. Follow next_cursor for more."""
+        return await answer(
+            lambda ask: sessions.list_sessions(
+                ask,
+                sort_by=sort_by,
+                since=since,
+                until=until,
+                model=model,
+                consumer=consumer,
+                search=search,
+                limit=limit,
+                cursor=cursor,
+                questions_of=scope,
+            )
+        )
+
+    @tool("Spending by model")
+    async def stats_by_model(
+        since: Since = None, until: Until = None, days: Days = None
+    ) -> Annotated[CallToolResult, ModelStats]:
+        """Token usage and cost per model over all sessions, with price source and success rate. Covers all time unless
+        since, until or days is given."""
+        return await answer(lambda ask: stats.stats_by_model(ask, since=since, until=until, days=days))
+
+    @tool("Spending by date")
+    async def stats_by_date(
+        days: Days = None,
+        bucket: Literal["hour", "day", "month"] = "day",
+        timezone: Annotated[str | None, Field(description="IANA zone in which days begin, e.g. Asia/Shanghai.")] = None,
+    ) -> Annotated[CallToolResult, DateStats]:
+        """Token usage and cost per hour, day or month over all sessions: today's spend, the trend of a week. Covers all
+        time unless days is given."""
+        return await answer(lambda ask: stats.stats_by_date(ask, days=days, bucket=bucket, timezone=timezone))
+
+    @tool("Link to a session")
+    async def session_url(session_id: SessionId = None) -> Annotated[CallToolResult, SessionLink]:
+        """The web link where the user can look at a conversation's rounds, tokens and cost. reachable tells whether a
+        page is being served there now."""
+        return await answer(lambda ask: links.session_url(ask, session_id, reachable=runtime.page_is_served))
+
+    @tool("Is the log being read")
+    async def source_health() -> Annotated[CallToolResult, SourceHealth]:
+        """Whether the gateway log is read completely: lag, skipped lines with reasons, missing session ids, models
+        without a price, and what to do about each. Ask when figures look wrong, old or empty."""
+        return await answer(lambda ask: health.source_health(ask, runtime.standing()))
+
+
+def _answered(runtime: Runtime, question: Callable[[Asking], Answer], text_only: bool) -> CallToolResult:
+    try:
+        data = question(runtime.asking()).small()
+    except (NotFound, BadQuestion, UnknownCursor, StoreError) as error:
+        raise ToolError(str(error)) from error
+    text = TextContent(text=json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    return CallToolResult(content=[text], structured_content=None if text_only else data)

@@ -1,0 +1,168 @@
+"""One process, all faces that run on: MCP over stdio or HTTP, the page, the API, and ingestion behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.abc
+from mcp.server import MCPServer
+from mcp.server.stdio import stdio_server
+
+from monitor.config import ConfigError
+from monitor.faces.mcp.server import build
+from monitor.runtime import Runtime
+
+log = logging.getLogger("monitor.serving")
+
+DEFAULT_PORT = 8888
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: A client that lists no tools still gets its log read after this long.
+_START_ANYWAY_S = 1.5
+
+
+def serve_stdio(runtime: Runtime, *, web: bool = True, ingest: bool = True, text_only: bool = False) -> None:
+    """Serve MCP on standard input and output until the client closes it."""
+    anyio.run(_stdio, runtime, web, ingest, text_only)
+
+
+def serve_http(runtime: Runtime, host: str, port: int, *, ingest: bool = True, text_only: bool = False) -> None:
+    """Serve MCP at ``/mcp``, the page and the API until stopped.
+
+    Raises:
+        ConfigError: the address is not on loopback, or it is taken.
+    """
+    if host not in _LOOPBACK:
+        raise ConfigError(
+            f"--http {host}: only loopback addresses are served, since sessions are private; "
+            "put a reverse proxy that authenticates in front, or use an SSH tunnel"
+        )
+    anyio.run(_http, runtime, host, port, ingest, text_only)
+
+
+async def _stdio(runtime: Runtime, web: bool, ingest: bool, text_only: bool) -> None:
+    server = build(runtime, text_only=text_only)
+    handshake_done = anyio.Event()
+
+    async def notice(ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+        # The client waits for its first list of tools; reading logs before it is out would make it wait longer.
+        if ctx.method == "tools/call" and ingest:
+            handshake_done.set()
+            await anyio.to_thread.run_sync(runtime.settle)
+        result = await call_next(ctx)
+        if ctx.method == "tools/list":
+            handshake_done.set()
+        return result
+
+    server.middleware.append(notice)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_signal, runtime)
+        if ingest:
+            tasks.start_soon(_start_ingesting, runtime, handshake_done, web)
+        async with stdio_server() as (reader, writer):
+            # After stdio_server took the real standard output, whatever else prints goes to standard error.
+            with contextlib.redirect_stdout(sys.stderr):
+                low = server._lowlevel_server
+                await low.run(reader, writer, low.create_initialization_options())
+        runtime.close()
+        tasks.cancel_scope.cancel()
+
+
+async def _start_ingesting(runtime: Runtime, handshake_done: anyio.Event, web: bool) -> None:
+    with anyio.move_on_after(_START_ANYWAY_S):
+        await handshake_done.wait()
+    holds_lock = anyio.Event()
+    token = anyio.lowlevel.current_token()
+    runtime.start(on_lock=lambda: anyio.from_thread.run_sync(holds_lock.set, token=token))
+    if not web:
+        return
+    await holds_lock.wait()
+    try:
+        listener = _free_port(DEFAULT_PORT)
+    except OSError as error:
+        log.warning("the page is not served: %s", error)
+        return
+    from monitor.faces.web import app  # noqa: PLC0415 - only the ingesting process serves the page
+
+    host, port = listener.getsockname()[:2]
+    runtime.publish_address(f"http://localhost:{port}")
+    await _serve_on(app.build(runtime), listener)
+    log.info("page closed on %s:%s", host, port)
+
+
+async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only: bool) -> None:
+    from monitor.faces.mcp.sdk import listening_socket  # noqa: PLC0415
+    from monitor.faces.web import app  # noqa: PLC0415
+
+    try:
+        listener = listening_socket(host, port)
+    except OSError as error:
+        raise ConfigError(f"--http {host}:{port}: {error.strerror}: name another port, or stop what uses it") from None
+    server = build(runtime, text_only=text_only)
+    inner = _mcp_app(server)
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with server.session_manager.run():
+            yield
+
+    whole = app.build(runtime, extra_routes=inner.routes, lifespan=lifespan)
+    port = listener.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    runtime.publish_address(f"http://{'localhost' if host == '127.0.0.1' else shown}:{port}")
+    if ingest:
+        runtime.start()
+    sys.stderr.write(f"page  http://{shown}:{port}/\nMCP   http://{shown}:{port}/mcp\n")
+    sys.stderr.flush()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_signal, runtime)
+        await _serve_on(whole, listener)
+        tasks.cancel_scope.cancel()
+
+
+def _mcp_app(server: MCPServer[Any]) -> Any:
+    from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
+
+    names = ("127.0.0.1", "localhost", "[::1]")
+    security = TransportSecuritySettings(
+        allowed_hosts=[form for name in names for form in (name, f"{name}:*")],
+        allowed_origins=[f"http://{name}{port}" for name in names for port in ("", ":*")],
+    )
+    return server.streamable_http_app(transport_security=security)
+
+
+async def _serve_on(app: Any, listener: socket.socket) -> None:
+    import uvicorn  # noqa: PLC0415
+
+    from monitor.faces.mcp.sdk import EmbeddedServer  # noqa: PLC0415
+
+    # uvicorn's access log would go to standard output, which belongs to MCP.
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on")
+    await EmbeddedServer(config).serve(sockets=[listener])
+
+
+def _free_port(first: int) -> socket.socket:
+    from monitor.faces.mcp.sdk import listening_socket  # noqa: PLC0415
+
+    for port in (*range(first, first + 20), 0):
+        try:
+            return listening_socket("127.0.0.1", port)
+        except OSError:
+            continue
+    raise OSError("no free port on 127.0.0.1")
+
+
+async def _until_signal(runtime: Runtime) -> None:
+    """End on SIGINT and SIGTERM: the SDK's reader thread would hold the process until its input closes."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            # What is being added is a transaction; leaving it undone is as good as a clean end.
+            runtime.withdraw_address()
+            os._exit(130 if number == signal.SIGINT else 0)

@@ -1,0 +1,1 @@
+"""The people's face: pages and the HTTP API on loopback."""

@@ -1,0 +1,325 @@
+"""The background task: sources to store, with checkpoints.
+
+The only module that knows both. Each step reads a chunk, turns it into priced rounds and commits them
+together with how far was read; whatever stops it in between, the next step starts at that place.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import xxhash
+
+from monitor.prices.catalog import Catalog
+from monitor.rounds import Round
+from monitor.sources.higress import HigressReader, Skipped
+from monitor.sources.tail import Chunk, FileState, Tail
+from monitor.sources.wake import Wake
+from monitor.sources.wrap import Unwrapper
+from monitor.store.base import Added, Batch, Checkpoint, PricedRound, SkippedLines, Store
+
+log = logging.getLogger("monitor.ingest")
+
+_SAMPLE_BYTES = 400
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
+#: Without any event from the file system the logs are looked at this often.
+_IDLE_LOOK_S = 5.0
+
+_state_decoder = msgspec.msgpack.Decoder(FileState)
+
+
+class SourceProblem(msgspec.Struct, frozen=True):
+    """Something about a source that a person should know."""
+
+    source: str
+    path: str
+    what: str
+
+
+class SourceState(msgspec.Struct, frozen=True):
+    """How a source stands: what it has, and what of it was read."""
+
+    source: str
+    exists: bool
+    pending_bytes: int
+    problems: tuple[SourceProblem, ...] = ()
+
+
+class LogSource:
+    """One configured Higress log: its files, its reader, and the checkpoints that go with its rounds."""
+
+    def __init__(
+        self, path: Path, store: Store, catalog: Catalog, *, max_rotate: int = 100, keep_content: bool = True
+    ) -> None:
+        self.path = path
+        self.name = str(path)
+        self._store = store
+        self._catalog = catalog
+        self._max_rotate = max_rotate
+        self._keep_content = keep_content
+        self._reader = HigressReader()
+        self._unwrappers: dict[bytes, Unwrapper] = {}
+        self._occurrences: dict[bytes, dict[bytes, int]] = {}
+        self._tail: Tail | None = None
+
+    @property
+    def tail(self) -> Tail:
+        """The files, from where the store says that they were read to."""
+        if self._tail is None:
+            known = [_state_decoder.decode(c.position) for c in self._store.checkpoints(self.name)]
+            self._tail = Tail(self.path, max_rotate=self._max_rotate, known=known)
+        return self._tail
+
+    def restart(self) -> None:
+        """Go back to what the store has: something that was read could not be kept."""
+        if self._tail is not None:
+            self._tail.close()
+            self._tail = None
+        self._unwrappers.clear()
+        self._occurrences.clear()
+        self._reader.forget()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._tail is not None:
+            self._tail.close()
+            self._tail = None
+
+    def batches(self) -> Iterator[Batch]:
+        """What the log has gained since the last time, a chunk a batch."""
+        for chunk in self.tail.read():
+            yield self.batch(chunk)
+
+    def batch(self, chunk: Chunk) -> Batch:
+        """The rounds of one chunk with the checkpoint behind it."""
+        file = chunk.state.id
+        if chunk.fresh:
+            self._unwrappers[file] = Unwrapper()
+            self._occurrences[file] = {}
+        unwrapper = self._unwrappers.setdefault(file, Unwrapper())
+        rounds: list[PricedRound] = []
+        skipped: dict[str, int] = {}
+        samples: dict[str, bytes] = {}
+        occurrences: dict[tuple[bytes, bytes], int] = {}
+        read, cost = self._reader.read, self._catalog.cost
+        for record in unwrapper.records(chunk.lines, chunk.start):
+            reading = read(record.text, record.received_ms)
+            if isinstance(reading, Skipped):
+                skipped[reading.reason] = skipped.get(reading.reason, 0) + 1
+                if reading.record and self._keep_content:
+                    samples[reading.reason] = reading.record[:_SAMPLE_BYTES]
+                continue
+            round_ = reading.round
+            if not reading.unique:
+                n = self._occurrence(file, round_.key)
+                occurrences[file, round_.key] = n
+                round_ = _nth(round_, n)
+            if not self._keep_content and round_.conversation is not None:
+                round_ = msgspec.structs.replace(round_, conversation=None)
+            rounds.append(PricedRound(round_, cost(round_.model, round_.host, round_.started_at, round_.usage)))
+        state = chunk.state
+        if unwrapper.held is not None:
+            state = self.tail.hold(state, unwrapper.held)
+        checkpoint = Checkpoint(
+            id=state.id,
+            source=self.name,
+            path=state.path,
+            offset=state.offset,
+            size=state.size,
+            position=msgspec.msgpack.encode(state),
+        )
+        return Batch(
+            rounds=rounds,
+            skipped=[SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()],
+            checkpoints=[checkpoint],
+            occurrences=occurrences,
+            restarted=[file] if chunk.fresh else [],
+        )
+
+    def _occurrence(self, file: bytes, key: bytes) -> int:
+        """How often this record has now stood in this file."""
+        if file not in self._occurrences:
+            self._occurrences[file] = dict(self._store.occurrences(file))
+        counts = self._occurrences[file]
+        counts[key] = counts.get(key, 0) + 1
+        return counts[key]
+
+    def state(self) -> SourceState:
+        """How this source stands now."""
+        try:
+            os.stat(self.path)
+            exists = True
+        except OSError:
+            exists = False
+        problems = tuple(SourceProblem(self.name, str(p.path), f"{p.what}: {p.way_out}") for p in self.tail.problems())
+        return SourceState(self.name, exists, self.tail.pending_bytes(), problems)
+
+
+def _nth(round_: Round, n: int) -> Round:
+    if n == 1:
+        return round_
+    return msgspec.structs.replace(round_, key=xxhash.xxh3_128_digest(round_.key + n.to_bytes(8, "big")))
+
+
+class Ingester:
+    """Reads sources into a store, once or until it is stopped.
+
+    One thread runs it; `catch_up` and `states` may be called from any other.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[LogSource],
+        store: Store,
+        *,
+        on_added: Callable[[Added], None] | None = None,
+    ) -> None:
+        self.sources = list(sources)
+        self._store = store
+        self._on_added = on_added
+        self._stop = threading.Event()
+        self._wake: Wake | None = None
+        self._changed = threading.Condition()
+        self._passes_begun = 0
+        self._passes_done = 0
+        self._as_of: int | None = None
+        self._seen: dict[str, tuple[int, int, int] | None] = {}
+        self._states: tuple[SourceState, ...] = ()
+        self._failure: str | None = None
+
+    # -- in the ingesting thread ------------------------------------------------------------------
+
+    def once(self) -> int:
+        """One pass over everything that is there now; gives the number of rounds that were new.
+
+        Raises:
+            sqlite3.Error, OSError: what was read could not be kept; the next pass reads it again.
+        """
+        with self._changed:
+            self._passes_begun += 1
+            this = self._passes_begun
+        began = _now_ms()
+        seen = {source.name: _signature(source.path) for source in self.sources}
+        new = 0
+        moved = False
+        for source in self.sources:
+            try:
+                for batch in source.batches():
+                    added = self._store.add(batch)
+                    new += added.rounds
+                    moved = True
+                    if self._on_added is not None and added.rounds:
+                        self._on_added(added)
+                    if self._stop.is_set():
+                        return new
+            except BaseException:
+                source.restart()
+                raise
+        if moved:
+            self._store.add(Batch(as_of=began))
+        states = tuple(source.state() for source in self.sources)
+        with self._changed:
+            self._as_of, self._seen, self._states = began, seen, states
+            self._passes_done = this
+            self._failure = None
+            self._changed.notify_all()
+        return new
+
+    def run(self) -> None:
+        """Follow the sources until `stop`. A failure is logged, reported and tried again, never fatal."""
+        retry = _FIRST_RETRY_S
+        self._wake = Wake([source.path for source in self.sources])
+        try:
+            while not self._stop.is_set():
+                try:
+                    self.once()
+                    retry = _FIRST_RETRY_S
+                except Exception as error:
+                    log.warning("could not keep what was read, next try in %.1f s: %s", retry, error)
+                    with self._changed:
+                        self._failure = f"could not keep what was read: {error}"
+                        self._changed.notify_all()
+                    self._stop.wait(retry)
+                    retry = min(2 * retry, _LAST_RETRY_S)
+                    continue
+                self._wake.wait(_IDLE_LOOK_S)
+        finally:
+            self._wake.close()
+            for source in self.sources:
+                source.close()
+
+    # -- from any thread --------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Make `run` return soon."""
+        self._stop.set()
+        if self._wake is not None:
+            self._wake.poke()
+
+    def catch_up(self, timeout: float) -> tuple[int | None, int | None]:
+        """Wait until what the logs hold now is read, at most `timeout` seconds.
+
+        Gives the instant up to which everything is read (milliseconds), and the bytes that are
+        still unread or None where there are none.
+        """
+        now = _now_ms()
+        if not self._grown():
+            return now, None
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            wanted = self._passes_begun + 1
+            if self._wake is not None:
+                self._wake.poke()
+            while self._passes_done < wanted and not self._stop.is_set() and self._failure is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+                if self._passes_done >= wanted - 1 and not self._grown():
+                    return now, None
+            behind = None if self._passes_done >= wanted else max(1, self._behind())
+            return self._as_of, behind
+
+    def _grown(self) -> bool:
+        return self._passes_done == 0 or any(
+            _signature(source.path) != self._seen.get(source.name) for source in self.sources
+        )
+
+    def _behind(self) -> int:
+        """Bytes of the live files that the last complete pass had not seen."""
+        behind = 0
+        for source in self.sources:
+            now, then = _signature(source.path), self._seen.get(source.name)
+            if now is not None:
+                same = then is not None and then[:2] == now[:2]
+                behind += max(0, now[2] - (then[2] if same and then is not None else 0))
+        return behind
+
+    @property
+    def states(self) -> tuple[SourceState, ...]:
+        """How the sources stood after the last pass."""
+        return self._states
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be kept just now, in words; None when all is well."""
+        return self._failure
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+

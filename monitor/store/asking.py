@@ -1,0 +1,561 @@
+"""Questions become SQL: sums from roll-ups, rows by index, and never a scan over all rounds."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from monitor.prices.money import Cost
+from monitor.rounds import Round, Usage
+from monitor.store.base import (
+    Bucket,
+    Counts,
+    Dimension,
+    Grain,
+    PriceTag,
+    RoundPage,
+    SessionPage,
+    SessionQuery,
+    SessionRecord,
+    Slice,
+    StoredRound,
+    UnknownCursor,
+)
+from monitor.store.schema import COUNTS, DAY_MS, EPOCH_MS, QUARTER_MS, SUMS
+from monitor.store.writing import (
+    CONTENT,
+    INFERRED,
+    LOWER_BOUND,
+    NORMAL,
+    SOURCE_BITS,
+    STREAM,
+    SUCCESS,
+    TOOL_CALLS,
+    started_at,
+)
+
+_NEVER = 1 << 62
+_COUNT_SUMS = ", ".join(f"sum({name})" for name in COUNTS)
+_SORT_COLUMNS = {
+    "cost": "spend",
+    "updated": "last_at",
+    "created": "first_at",
+    "tokens": "tokens",
+    "rounds": "rounds",
+}
+_SESSION_COLUMNS = (
+    "sid, kind, session_id, inferred, first_at, last_at, model, consumer, agent, channel, parent, question, sources"
+)
+
+
+def session_record(
+    db: sqlite3.Connection, labels: Labels, name: str, since: int | None = None
+) -> SessionRecord | None:
+    """A session by any of its names."""
+    row = db.execute(
+        f"SELECT {_SESSION_COLUMNS} FROM session WHERE sid = (SELECT sid FROM session_name WHERE name = ?)",  # noqa: S608
+        (name,),
+    ).fetchone()
+    if row is None:
+        return None
+    if since is None:
+        return _records(db, labels, [row])[0]
+    low = (since - EPOCH_MS) << 22
+    rows = db.execute(
+        f"SELECT model, price, {SUMS}, min(rid), max(rid) FROM round WHERE sid = ? AND rid >= ? GROUP BY model, price",  # noqa: S608
+        (row[0], low),
+    ).fetchall()
+    whole = _records(db, labels, [row])[0]
+    if not rows:
+        return msgspec.structs.replace(whole, slices=(), created_at=since, updated_at=since)
+    return msgspec.structs.replace(
+        whole,
+        slices=tuple(Slice(labels.name(r[0]), labels.price(r[1]), Counts(*r[2:-2])) for r in rows),
+        created_at=started_at(min(r[-2] for r in rows)),
+        updated_at=started_at(max(r[-1] for r in rows)),
+    )
+
+
+def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) -> SessionPage:
+    """One page of sessions in the asked order."""
+    where, values = ["kind = 0"], []
+    if query.since is not None:
+        where.append("last_at >= ?")
+        values.append(query.since)
+    if query.until is not None:
+        where.append("first_at < ?")
+        values.append(query.until)
+    if query.consumer is not None:
+        where.append("consumer = ifnull((SELECT id FROM name WHERE value = ?), -1)")
+        values.append(query.consumer)
+    if query.model is not None:
+        where.append(
+            "sid IN (SELECT sid FROM session_slice WHERE model = ifnull((SELECT id FROM name WHERE value = ?), -1))"
+        )
+        values.append(query.model)
+    if query.search:
+        part = "%" + query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        question = "question LIKE ? ESCAPE '\\'"
+        globs: tuple[str, ...] = ()
+        if query.search_questions_of is not None:
+            globs = query.search_questions_of
+            question = f"({question} AND ({' OR '.join(['session_id GLOB ?'] * len(globs)) or 'false'}))"
+        # The ids of names are few; the sessions that have them are found by them.
+        where.append(
+            f"(session_id LIKE ? ESCAPE '\\' OR {question} OR sid IN (SELECT n.sid FROM session_name AS n WHERE n.name "
+            "LIKE ? ESCAPE '\\') OR consumer IN (SELECT id FROM name WHERE value LIKE ? ESCAPE '\\') OR model IN "
+            "(SELECT id FROM name WHERE value LIKE ? ESCAPE '\\'))"
+        )
+        values += [part, part, *globs, part, part, part]
+    filtered = len(where) > 1
+    condition = " AND ".join(where)
+    if filtered:
+        total = int(db.execute(f"SELECT count(*) FROM session WHERE {condition}", values).fetchone()[0])  # noqa: S608
+    else:
+        total = count_sessions(db)
+    column = _SORT_COLUMNS[query.sort_by]
+    if query.cursor is not None:
+        at, sid = _decode_cursor(query.cursor, query.sort_by)
+        condition += f" AND ({column}, sid) < (?, ?)"
+        values += [at, sid]
+    rows = db.execute(
+        f"SELECT {_SESSION_COLUMNS}, {column} FROM session WHERE {condition} "  # noqa: S608
+        f"ORDER BY {column} DESC, sid DESC LIMIT ?",
+        (*values, query.limit + 1),
+    ).fetchall()
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    cursor = _encode_cursor(query.sort_by, rows[-1][-1], rows[-1][0]) if more else None
+    return SessionPage(tuple(_records(db, labels, rows)), cursor, total)
+
+
+def unnamed_records(db: sqlite3.Connection, labels: Labels) -> list[SessionRecord]:
+    """The rounds without a session, by consumer."""
+    rows = db.execute(f"SELECT {_SESSION_COLUMNS} FROM session WHERE kind = 1 ORDER BY last_at DESC").fetchall()  # noqa: S608
+    return _records(db, labels, rows)
+
+
+def _records(db: sqlite3.Connection, labels: Labels, rows: Sequence[tuple[Any, ...]]) -> list[SessionRecord]:
+    if not rows:
+        return []
+    sids = [row[0] for row in rows]
+    marks = ",".join("?" * len(sids))
+    slices: dict[int, list[Slice]] = {sid: [] for sid in sids}
+    for r in db.execute(
+        f"SELECT sid, model, price, {', '.join(COUNTS)} FROM session_slice WHERE sid IN ({marks})",  # noqa: S608
+        sids,
+    ):
+        slices[r[0]].append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
+    aliases: dict[int, list[str]] = {}
+    for sid, name in db.execute(f"SELECT sid, name FROM session_name WHERE sid IN ({marks}) ORDER BY name", sids):  # noqa: S608
+        aliases.setdefault(sid, []).append(name)
+    records = []
+    for row in rows:
+        sid, kind, session_id, inferred, first, last, model, consumer, agent, channel, parent, question, sources = row[:13]
+        source: Literal["header", "inferred"] | None = None if kind else ("inferred" if inferred else "header")
+        records.append(
+            SessionRecord(
+                session_id=None if kind else session_id,
+                session_source=source,
+                aliases=tuple(name for name in aliases.get(sid, ()) if name != session_id),
+                created_at=0 if first == _NEVER else first,
+                updated_at=max(last, 0),
+                model=labels.name(model),
+                consumer=(session_id or None) if kind else labels.name(consumer),
+                agent=labels.name(agent),
+                channel=labels.name(channel),
+                parent_session=_session_id(db, parent),
+                question=question,
+                sources=tuple(name for name, bit in SOURCE_BITS.items() if sources & bit),
+                slices=tuple(slices[sid]),
+            )
+        )
+    return records
+
+
+def _session_id(db: sqlite3.Connection, sid: int | None) -> str | None:
+    if sid is None:
+        return None
+    row = db.execute("SELECT session_id FROM session WHERE sid = ?", (sid,)).fetchone()
+    return row[0] if row else None
+
+
+# -- rounds ---------------------------------------------------------------------------------------
+
+_ROUND_COLUMNS = (
+    "r.rid, r.key, r.sid, r.model, r.price, r.input, r.output, r.reasoning, r.cached, r.cache_write, "
+    "r.cache_write_1h, r.nano, r.latency, r.ttft, r.status, r.flags, r.request_id, r.response_id, r.extra, "
+    "f.source, f.consumer, f.route, f.function, f.user_id, f.host"
+)
+
+
+def round_page(
+    db: sqlite3.Connection,
+    labels: Labels,
+    name: str,
+    *,
+    limit: int | None,
+    before: str | None,
+    since: int | None,
+) -> RoundPage:
+    """The newest rounds of a session, oldest first."""
+    found = db.execute(
+        "SELECT s.sid, s.session_id FROM session AS s JOIN session_name AS n ON n.sid = s.sid WHERE n.name = ?", (name,)
+    ).fetchone()
+    if found is None:
+        return RoundPage((), None)
+    sid, session_id = found
+    low = -(1 << 63) if since is None else (since - EPOCH_MS) << 22
+    high = (1 << 63) - 1 if before is None else _decode_cursor(before, "round")[1] - 1
+    rows = db.execute(
+        f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "  # noqa: S608
+        "WHERE r.sid = ? AND r.rid BETWEEN ? AND ? ORDER BY r.rid DESC LIMIT ?",
+        (sid, low, high, -1 if limit is None else limit + 1),
+    ).fetchall()
+    more = limit is not None and len(rows) > limit
+    rows = rows[:limit]
+    if not rows:
+        return RoundPage((), None)
+    rows.reverse()
+    (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (sid, rows[0][0])).fetchone()
+    rounds = tuple(_stored(row, labels, earlier + 1 + index, session_id) for index, row in enumerate(rows))
+    return RoundPage(rounds, _encode_cursor("round", 0, rows[0][0]) if more else None)
+
+
+def one_round(
+    db: sqlite3.Connection, labels: Labels, name: str | None, number: int | None, key: bytes | None
+) -> StoredRound | None:
+    """One round by its number in a session, or by its key."""
+    select = f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "  # noqa: S608
+    if key is not None:
+        # A key does not tell its round's time, but the page and the tools give the id that does.
+        rid = int.from_bytes(key[:8], "big", signed=True)
+        row = db.execute(select + "WHERE r.rid = ? AND substr(r.key, 1, 8) = ?", (rid, key[8:])).fetchone()
+    else:
+        row = db.execute(
+            select + "WHERE r.sid = (SELECT sid FROM session_name WHERE name = ?) ORDER BY r.rid LIMIT 1 OFFSET ?",
+            (name, (number or 1) - 1),
+        ).fetchone()
+    if row is None:
+        return None
+    session = db.execute("SELECT kind, session_id FROM session WHERE sid = ?", (row[2],)).fetchone()
+    (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (row[2], row[0])).fetchone()
+    return _stored(row, labels, earlier + 1, None if session[0] else session[1])
+
+
+def round_key(rid: int, key: bytes) -> bytes:
+    """What names a round outside: its place and enough of its key."""
+    return rid.to_bytes(8, "big", signed=True) + key[:8]
+
+
+def _stored(row: tuple[Any, ...], labels: Labels, number: int, session_id: str | None) -> StoredRound:
+    (rid, key, _, model, price, input_, output, reasoning, cached, write, write_1h, nano, latency, ttft, status) = row[:15]
+    flags, request_id, response_id, extra, source, consumer, route, function, user_id, host = row[15:]
+    tag = labels.price(price)
+    usage = Usage(input_, output, reasoning, cached, write, write_1h, lower_bound=bool(flags & LOWER_BOUND))
+    source_of_id: Literal["header", "inferred"] | None = None
+    if session_id is not None:
+        source_of_id = "inferred" if flags & INFERRED else "header"
+    return StoredRound(
+        number=number,
+        round=Round(
+            key=round_key(rid, key),
+            source=labels.name(source) or "",
+            started_at=started_at(rid),
+            session_id=session_id,
+            session_source=source_of_id,
+            model=labels.name(model),
+            usage=usage,
+            success=bool(flags & SUCCESS),
+            status=status,
+            latency_ms=latency,
+            ttft_ms=ttft,
+            response_type="normal" if flags & NORMAL else "stream" if flags & STREAM else None,
+            has_tool_calls=bool(flags & TOOL_CALLS),
+            consumer=labels.name(consumer),
+            route=labels.name(route),
+            function=labels.name(function),
+            user_id=labels.name(user_id),
+            host=labels.name(host),
+            request_id=request_id,
+            response_id=response_id,
+            extra=extra.encode() if extra else None,
+        ),
+        cost=Cost(tag.status, nano, tag.currency, tag.source),
+        price_version=tag.version,
+        has_content=bool(flags & CONTENT),
+    )
+
+
+def content_keys(db: sqlite3.Connection, rounds: Sequence[StoredRound]) -> list[tuple[bytes, int] | None]:
+    """The full keys and start times under which what was said in `rounds` is kept."""
+    keys: list[tuple[bytes, int] | None] = []
+    for stored in rounds:
+        row = None
+        if stored.has_content:
+            rid = int.from_bytes(stored.round.key[:8], "big", signed=True)
+            row = db.execute("SELECT key FROM round WHERE rid = ?", (rid,)).fetchone()
+        keys.append((row[0], stored.round.started_at) if row else None)
+    return keys
+
+
+# -- sums -----------------------------------------------------------------------------------------
+
+
+def total_slices(db: sqlite3.Connection, labels: Labels, since: int | None, until: int | None) -> list[Slice]:
+    """Sums by model and price."""
+    if since is None and until is None:
+        rows = db.execute(f"SELECT model, price, {', '.join(COUNTS)} FROM total").fetchall()  # noqa: S608
+    else:
+        rows = _window(db, "model, price", since, until)
+    return [Slice(labels.name(r[0]), labels.price(r[1]), Counts(*r[2:])) for r in rows]
+
+
+def _window(db: sqlite3.Connection, columns: str, since: int | None, until: int | None) -> list[tuple[Any, ...]]:
+    """Sums over [since, until): whole quarters from the roll-up, the rest of the edges from their rounds."""
+    low = -QUARTER_MS if since is None else since
+    high = _NEVER if until is None else until
+    first = -(-low // QUARTER_MS) * QUARTER_MS
+    last = high // QUARTER_MS * QUARTER_MS
+    parts, values = [], []
+    if first < last:
+        parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM quarter WHERE at >= ? AND at < ?")
+        values += [first, last]
+        edges = [(low, first), (last, high)]
+    else:
+        edges = [(low, high)]
+    for begin, end in edges:
+        if begin < end and end < _NEVER:
+            parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
+            values += [(begin - EPOCH_MS) << 22, (end - EPOCH_MS) << 22]
+    if not parts:
+        return []
+    return db.execute(
+        f"SELECT {columns}, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) GROUP BY {columns}",  # noqa: S608
+        values,
+    ).fetchall()
+
+
+def dimension_slices(
+    db: sqlite3.Connection, labels: Labels, dimension: Dimension, since: int | None, until: int | None
+) -> dict[str, list[Slice]]:
+    """Sums by the values of one dimension: whole days from the roll-up, the edges from their rounds."""
+    low = -DAY_MS if since is None else since
+    high = _NEVER if until is None else until
+    first = -(-low // DAY_MS) * DAY_MS
+    last = high // DAY_MS * DAY_MS
+    parts, values = [], []
+    columns = "facet, model, price"
+    if first < last:
+        parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM day WHERE at >= ? AND at < ?")
+        values += [first, last]
+        edges = [(low, first), (last, high)]
+    else:
+        edges = [(low, high)]
+    for begin, end in edges:
+        if begin < end and end < _NEVER:
+            parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
+            values += [(begin - EPOCH_MS) << 22, (end - EPOCH_MS) << 22]
+    found: dict[str, list[Slice]] = {}
+    if not parts:
+        return found
+    for r in db.execute(
+        f"SELECT f.{dimension}, u.model, u.price, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) AS u "  # noqa: S608
+        f"JOIN facet AS f ON f.id = u.facet GROUP BY f.{dimension}, u.model, u.price",
+        values,
+    ):
+        found.setdefault(labels.name(r[0]) or "", []).append(
+            Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:]))
+        )
+    return found
+
+
+def model_sessions(
+    db: sqlite3.Connection, labels: Labels, since: int | None, until: int | None
+) -> Mapping[str | None, int]:
+    """How many sessions used each model."""
+    if since is None and until is None:
+        rows = db.execute("SELECT model, sessions FROM model_sessions").fetchall()
+    else:
+        low = -QUARTER_MS if since is None else since
+        high = _NEVER if until is None else until
+        rows = db.execute(
+            "SELECT p.model, count(DISTINCT p.sid) FROM (SELECT model, sid FROM presence WHERE at >= ? AND at < ? "
+            "UNION ALL SELECT model, sid FROM round WHERE rid >= ? AND rid < ? "
+            "UNION ALL SELECT model, sid FROM round WHERE rid >= ? AND rid < ?) AS p "
+            "JOIN session AS s ON s.sid = p.sid WHERE s.kind = 0 GROUP BY p.model",
+            _edges(low, high),
+        ).fetchall()
+    return {labels.name(model): count for model, count in rows}
+
+
+def _edges(low: int, high: int) -> tuple[int, ...]:
+    """Bounds of the whole quarters in [low, high), and of the rounds before and behind them."""
+    first = -(-low // QUARTER_MS) * QUARTER_MS
+    last = high // QUARTER_MS * QUARTER_MS
+    if first >= last:
+        return 0, 0, _rid(low), _rid(high), 0, 0
+    return first, last, _rid(low), _rid(first), _rid(last), _rid(min(high, last + QUARTER_MS))
+
+
+def _rid(ms: int) -> int:
+    return max(-(1 << 63), min((1 << 63) - 1, (ms - EPOCH_MS) << 22))
+
+
+def time_buckets(
+    db: sqlite3.Connection, labels: Labels, grain: Grain, timezone: str, since: int | None, until: int | None
+) -> list[Bucket]:
+    """Sums by local hour, day or month.
+
+    Quarters of an hour are the finest steps between zones' offsets that are in use, so every local
+    hour and day is a set of whole quarters (Nepal is at +05:45, parts of Australia at +08:45).
+    """
+    bounds = db.execute("SELECT min(at), max(at) FROM quarter WHERE at > 0").fetchone()
+    found: dict[str | None, list[Slice]] = {}
+    sessions: dict[str | None, int] = {}
+    if bounds[0] is not None:
+        low = max(bounds[0], bounds[0] if since is None else since)
+        high = min(bounds[1] + QUARTER_MS, _NEVER if until is None else until)
+        unit = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}[grain]
+        label = f"strftime('{unit}', (at + {_offset_sql(ZoneInfo(timezone), low, high)}) / 1000, 'unixepoch')"
+        edge = f"(SELECT *, (rid >> 22) + {EPOCH_MS} AS at FROM round WHERE rid >= ? AND rid < ?)"  # noqa: S608
+        columns = "label, model, price"
+        for r in db.execute(
+            f"SELECT {columns}, {_COUNT_SUMS} FROM ("  # noqa: S608
+            f"SELECT {label} AS label, model, price, {', '.join(COUNTS)} FROM quarter WHERE at >= ? AND at < ? "
+            f"UNION ALL SELECT {label}, model, price, {SUMS} FROM {edge} GROUP BY 1, 2, 3 "
+            f"UNION ALL SELECT {label}, model, price, {SUMS} FROM {edge} GROUP BY 1, 2, 3) GROUP BY {columns}",
+            _edges(low, high),
+        ):
+            found.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
+        sessions.update(
+            db.execute(
+                f"SELECT label, count(DISTINCT p.sid) FROM ("  # noqa: S608
+                f"SELECT {label} AS label, sid FROM presence WHERE at >= ? AND at < ? "
+                f"UNION ALL SELECT {label}, sid FROM {edge} UNION ALL SELECT {label}, sid FROM {edge}) AS p "
+                "JOIN session AS s ON s.sid = p.sid WHERE s.kind = 0 GROUP BY label",
+                _edges(low, high),
+            ).fetchall()
+        )
+    buckets = [Bucket(label, sessions.get(label, 0), tuple(found[label])) for label in sorted(found, key=str)]
+    if since is None and until is None:
+        rows = db.execute(f"SELECT model, price, {', '.join(COUNTS)} FROM quarter WHERE at = 0").fetchall()  # noqa: S608
+        if rows:
+            (count,) = db.execute(
+                "SELECT count(DISTINCT p.sid) FROM presence AS p JOIN session AS s ON s.sid = p.sid "
+                "WHERE p.at = 0 AND s.kind = 0"
+            ).fetchone()
+            slices = tuple(Slice(labels.name(r[0]), labels.price(r[1]), Counts(*r[2:])) for r in rows)
+            buckets.insert(0, Bucket(None, count, slices))
+    return buckets
+
+
+def _offset_sql(zone: ZoneInfo, low: int, high: int) -> str:
+    """The zone's offset in milliseconds at ``at``, for ``at`` in [low, high)."""
+    cases, begin = [], low
+    offset = _offset(zone, begin)
+    # Offsets change at most a few times a year and never twice within a week.
+    while begin < high:
+        end = min(begin + 7 * DAY_MS, high)
+        later = _offset(zone, end)
+        if later != offset:
+            left, right = begin // QUARTER_MS, end // QUARTER_MS + 1
+            while right - left > 1:
+                middle = (left + right) // 2
+                left, right = (middle, right) if _offset(zone, middle * QUARTER_MS) == offset else (left, middle)
+            cases.append(f"WHEN at < {right * QUARTER_MS} THEN {offset}")
+            offset = later
+        begin = end
+    return f"CASE {' '.join(cases)} ELSE {offset} END" if cases else str(offset)
+
+
+def _offset(zone: ZoneInfo, ms: int) -> int:
+    moment = datetime.fromtimestamp(ms // 1000, UTC).astimezone(zone)
+    return int((moment.utcoffset() or timedelta()).total_seconds() * 1000)
+
+
+# -- names ----------------------------------------------------------------------------------------
+
+
+def count_sessions(db: sqlite3.Connection) -> int:
+    """How many sessions have an id."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'sessions'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def similar_names(db: sqlite3.Connection, name: str, limit: int) -> list[str]:
+    """Session ids near `name`: those that hold it or a part of it, else the ones spelled most alike."""
+    found = names_with(db, name, limit) if name else []
+    if len(found) < limit:
+        recent = [
+            row[0]
+            for row in db.execute("SELECT session_id FROM session WHERE kind = 0 ORDER BY last_at DESC LIMIT 2000")
+        ]
+        near = difflib.get_close_matches(name, recent, limit, cutoff=0.5)
+        found += [other for other in near if other not in found]
+    return found[:limit]
+
+
+def names_with(db: sqlite3.Connection, part: str, limit: int) -> list[str]:
+    """Session ids that contain `part`, newest first."""
+    pattern = "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    rows = db.execute(
+        "SELECT session_id FROM session WHERE kind = 0 AND session_id LIKE ? ESCAPE '\\' ORDER BY last_at DESC LIMIT ?",
+        (pattern, limit),
+    )
+    return [row[0] for row in rows]
+
+
+class Labels:
+    """Texts and prices by their numbers; they never change once written."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._names: dict[int, str | None] = {0: None}
+        self._prices: dict[int, PriceTag] = {}
+
+    def name(self, number: int) -> str | None:
+        """The text of a number; None for 0."""
+        try:
+            return self._names[number]
+        except KeyError:
+            if len(self._names) > 50_000:
+                self._names = {0: None}
+            row = self._db.execute("SELECT value FROM name WHERE id = ?", (number,)).fetchone()
+            value = self._names[number] = row[0] if row else None
+            return value
+
+    def price(self, number: int) -> PriceTag:
+        """The price of a number."""
+        try:
+            return self._prices[number]
+        except KeyError:
+            row = self._db.execute(
+                "SELECT status, currency, source, version FROM price WHERE id = ?", (number,)
+            ).fetchone()
+            tag = self._prices[number] = PriceTag(row[0], row[1] or None, row[2] or None, row[3] or None)
+            return tag
+
+
+# -- cursors --------------------------------------------------------------------------------------
+
+
+def _encode_cursor(kind: str, at: float, sid: int) -> str:
+    return urlsafe_b64encode(msgspec.json.encode([kind, at, sid])).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str, kind: str) -> tuple[float, int]:
+    try:
+        decoded = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=tuple[str, float | int, int])
+    except (ValueError, msgspec.MsgspecError):
+        raise UnknownCursor("this cursor was not given out here: leave it out to start with the first page") from None
+    if decoded[0] != kind:
+        raise UnknownCursor("this cursor belongs to another order: leave it out to start with the first page")
+    return decoded[1], decoded[2]

@@ -1,0 +1,299 @@
+"""What a store keeps and which questions it answers, in terms of rounds and not of SQL.
+
+Every engine passes the same conformance suite (tests/store/conformance.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from monitor.prices.money import Cost, CostStatus
+from monitor.rounds import Round
+
+SortBy = Literal["cost", "updated", "created", "tokens", "rounds"]
+Grain = Literal["hour", "day", "month"]
+#: What spending can be grouped by, besides the model and the session.
+Dimension = Literal["consumer", "route", "function", "agent", "host", "user_id", "source"]
+
+
+class StoreError(Exception):
+    """The store can't be used; the message names the file and the way out."""
+
+
+class UnknownCursor(ValueError):
+    """A page cursor that this store did not give out."""
+
+
+# -- what goes in ---------------------------------------------------------------------------------
+
+
+class PricedRound(msgspec.Struct, frozen=True, gc=False):
+    """A round and what it cost at its own date, by the price list of now."""
+
+    round: Round
+    cost: Cost
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far one file or database of a source was read; `position` is the source's own."""
+
+    id: bytes
+    #: The source's configured path or name.
+    source: str
+    path: str
+    #: Bytes consumed, and bytes seen: a torn last line lies between.
+    offset: int
+    size: int
+    position: bytes
+
+
+class SkippedLines(msgspec.Struct, frozen=True):
+    """Lines of one source that were no rounds, for one reason."""
+
+    source: str
+    reason: str
+    count: int
+    #: The beginning of one such line; empty where it may not be kept.
+    sample: bytes = b""
+
+
+class Batch(msgspec.Struct):
+    """What one step of reading yields; all of it is kept, or nothing."""
+
+    rounds: list[PricedRound] = []
+    skipped: list[SkippedLines] = []
+    checkpoints: list[Checkpoint] = []
+    #: (file, record key) -> how often the record stood in that file so far; for records with nothing unique.
+    occurrences: dict[tuple[bytes, bytes], int] = {}
+    #: Files that are read from their start again: what was noted of their records goes.
+    restarted: list[bytes] = []
+    #: The instant up to which the sources are read completely with this batch, milliseconds since 1970.
+    as_of: int | None = None
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What a batch changed."""
+
+    rounds: int
+    duplicates: int
+    #: The ids of sessions that grew.
+    sessions: tuple[str, ...]
+
+
+# -- what comes out -------------------------------------------------------------------------------
+
+
+class Counts(msgspec.Struct, frozen=True, gc=False):
+    """Sums over rounds. A token sum is None where no round of the set knows that count."""
+
+    rounds: int = 0
+    failed: int = 0
+    #: Rounds whose tokens the source did not count.
+    unmetered: int = 0
+    #: Rounds whose cost is a lower bound.
+    lower_bound: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    #: Nano-units of the price's currency; None where nothing in the set has a price.
+    nano: int | None = None
+    latency_total_ms: int | None = None
+    latency_rounds: int = 0
+    ttft_total_ms: int | None = None
+    ttft_rounds: int = 0
+
+
+class PriceTag(msgspec.Struct, frozen=True, gc=False):
+    """Where the costs of a set of rounds come from."""
+
+    status: CostStatus
+    currency: str | None = None
+    source: str | None = None
+    #: The version of the price list that was applied.
+    version: str | None = None
+
+
+class Slice(msgspec.Struct, frozen=True, gc=False):
+    """Sums over the rounds of one model at one price."""
+
+    model: str | None
+    price: PriceTag
+    counts: Counts
+
+
+class Bucket(msgspec.Struct, frozen=True, gc=False):
+    """Sums over the rounds of one local hour, day or month, by model and price."""
+
+    #: ``2026-02-01T09``, ``2026-02-01`` or ``2026-02``; None for rounds without a usable time.
+    label: str | None
+    sessions: int
+    slices: tuple[Slice, ...]
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """One session with its sums. `session_id` is None for the rounds of a consumer that named no session."""
+
+    session_id: str | None
+    session_source: Literal["header", "inferred"] | None
+    aliases: tuple[str, ...]
+    created_at: int
+    updated_at: int
+    #: The latest successful model.
+    model: str | None
+    consumer: str | None
+    agent: str | None
+    channel: str | None
+    parent_session: str | None
+    #: The beginning of the first question, where content is kept.
+    question: str | None
+    sources: tuple[str, ...]
+    slices: tuple[Slice, ...]
+
+
+class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions, in which order. Times are milliseconds since 1970."""
+
+    sort_by: SortBy = "updated"
+    since: int | None = None
+    until: int | None = None
+    model: str | None = None
+    consumer: str | None = None
+    search: str | None = None
+    #: Glob patterns of the session ids whose first question may be searched; None: all of them.
+    search_questions_of: tuple[str, ...] | None = None
+    limit: int = 20
+    cursor: str | None = None
+
+
+class SessionPage(msgspec.Struct, frozen=True):
+    """One page of sessions; `total` counts all that match."""
+
+    sessions: tuple[SessionRecord, ...]
+    next_cursor: str | None
+    total: int
+
+
+class StoredRound(msgspec.Struct, frozen=True, kw_only=True):
+    """A round as it is kept, with its number in its session. `conversation` of `round` is not filled in."""
+
+    number: int
+    round: Round
+    cost: Cost
+    price_version: str | None
+    has_content: bool
+
+
+class RoundPage(msgspec.Struct, frozen=True):
+    """Rounds in the order of their start, and how to get the ones before them."""
+
+    rounds: tuple[StoredRound, ...]
+    older: str | None
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What was said in a round: JSON texts exactly as logged."""
+
+    messages: tuple[bytes, ...] | None = None
+    #: Index of the first message that this round added to what had been said before.
+    new_from: int = 0
+    system: bytes | None = None
+    truncated: bytes | None = None
+    question: bytes | None = None
+    answer: bytes | None = None
+    reasoning: bytes | None = None
+    tool_calls: bytes | None = None
+
+
+class Store(Protocol):
+    """Where rounds are kept. One process writes, any number read."""
+
+    def checkpoints(self, source: str) -> list[Checkpoint]:
+        """How far the files of a source were read."""
+        ...
+
+    def occurrences(self, file: bytes) -> Mapping[bytes, int]:
+        """How often the records of a file that hold nothing unique were read so far."""
+        ...
+
+    def add(self, batch: Batch) -> Added:
+        """Keep a batch: all of it, or nothing. Rounds that are there already change nothing."""
+        ...
+
+    def session(self, name: str, since: int | None = None) -> SessionRecord | None:
+        """A session by its id or another of its names; from `since` on only, where given."""
+        ...
+
+    def sessions(self, query: SessionQuery) -> SessionPage:
+        """Sessions that match, a page at a time."""
+        ...
+
+    def unnamed(self) -> Sequence[SessionRecord]:
+        """The rounds that belong to no session, one record a consumer."""
+        ...
+
+    def rounds(
+        self, name: str, *, limit: int | None = None, before: str | None = None, since: int | None = None
+    ) -> RoundPage:
+        """The newest `limit` rounds of a session, oldest first; `before` is a page's `older`."""
+        ...
+
+    def round(self, name: str | None, number: int | None = None, key: bytes | None = None) -> StoredRound | None:
+        """One round by its number in a session or by its key."""
+        ...
+
+    def content(self, rounds: Iterable[StoredRound]) -> Iterable[Content | None]:
+        """What was said in each of `rounds`; None where it is not kept."""
+        ...
+
+    def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:
+        """Sums by model and price; all time where no bound is given."""
+        ...
+
+    def sessions_by_model(self, since: int | None = None, until: int | None = None) -> Mapping[str | None, int]:
+        """How many sessions used each model."""
+        ...
+
+    def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
+        """Sums by local time, oldest first."""
+        ...
+
+    def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:
+        """Sums by a dimension's values, each by model and price; "" is the absent value."""
+        ...
+
+    def session_count(self) -> int:
+        """How many named sessions there are."""
+        ...
+
+    def similar(self, name: str, limit: int = 3) -> list[str]:
+        """Ids of sessions that look like `name`, best first."""
+        ...
+
+    def names_with(self, part: str, limit: int = 100) -> list[str]:
+        """Session ids that contain `part`, newest first."""
+        ...
+
+    def skipped(self) -> Sequence[SkippedLines]:
+        """Lines that were no rounds."""
+        ...
+
+    def as_of(self) -> int | None:
+        """The instant up to which all sources were read when they were last read completely."""
+        ...
+
+    def changes(self) -> int:
+        """A number that differs whenever another process may have added something."""
+        ...
+
+    def verify(self) -> list[str]:
+        """What does not add up: totals and roll-ups against the rounds, and the engine's own check."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...

@@ -1,0 +1,244 @@
+"""The SQLite file: its tables, its version, and the checks before anything touches it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from monitor.store.base import StoreError
+
+#: Marks the file as ours (``file`` and ``PRAGMA application_id`` show it).
+APPLICATION_ID = 0x41534D31
+#: Round ids count milliseconds from here (2020-01-01), so that they fit with 22 bits of digest below.
+EPOCH_MS = 1_577_836_800_000
+QUARTER_MS = 900_000
+DAY_MS = 86_400_000
+
+#: The sums that every total and roll-up keeps, in this order; see `monitor.store.base.Counts`.
+COUNTS = (
+    "rounds",
+    "failed",
+    "unmetered",
+    "lower_bound",
+    "input",
+    "output",
+    "reasoning",
+    "cached",
+    "cache_write",
+    "nano",
+    "latency",
+    "latency_rounds",
+    "ttft",
+    "ttft_rounds",
+)
+#: Sums that stay NULL as long as no round knows the figure; the others are never NULL.
+MAYBE = frozenset(("input", "output", "reasoning", "cached", "cache_write", "nano", "latency", "ttft"))
+
+_COUNT_COLUMNS = ",\n  ".join(f"{c} INTEGER" if c in MAYBE else f"{c} INTEGER NOT NULL" for c in COUNTS)
+
+#: How a set of rows of ``round`` (or ``batch``, which has the same columns) is summed.
+SUMS = """count(*), sum(NOT flags & 1), sum(input IS NULL AND output IS NULL), sum((flags & 2) != 0),
+  sum(input), sum(output), sum(reasoning), sum(cached), sum(cache_write), sum(nano),
+  sum(latency), count(latency), sum(ttft), count(ttft)"""
+
+#: How sums are added to sums that are there: an unknown figure changes nothing.
+ADD = ",\n  ".join(
+    f"{c} = CASE WHEN excluded.{c} IS NULL THEN {c} ELSE ifnull({c}, 0) + excluded.{c} END"
+    if c in MAYBE
+    else f"{c} = {c} + excluded.{c}"
+    for c in COUNTS
+)
+
+_ROUND_COLUMNS = """
+  rid INTEGER PRIMARY KEY,        -- (start in ms - EPOCH_MS) << 22 | 22 bits of the key: in order of time
+  key BLOB NOT NULL,
+  sid INTEGER NOT NULL,
+  facet INTEGER NOT NULL,
+  model INTEGER NOT NULL,
+  price INTEGER NOT NULL,
+  input INTEGER, output INTEGER, reasoning INTEGER, cached INTEGER, cache_write INTEGER, cache_write_1h INTEGER,
+  nano INTEGER,
+  latency INTEGER, ttft INTEGER,
+  status INTEGER,
+  flags INTEGER NOT NULL,         -- 1 success, 2 cost is a lower bound, 4 tool calls, 8 content kept,
+                                  -- 16 session inferred, 32 normal, 64 stream, 128 convention is not openai
+  request_id TEXT, response_id TEXT,
+  extra TEXT"""
+
+_TABLES = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE name (id INTEGER PRIMARY KEY, value TEXT NOT NULL UNIQUE);
+INSERT INTO name VALUES (0, '');
+CREATE TABLE facet (
+  id INTEGER PRIMARY KEY,
+  source INTEGER NOT NULL, consumer INTEGER NOT NULL, route INTEGER NOT NULL, function INTEGER NOT NULL,
+  user_id INTEGER NOT NULL, agent INTEGER NOT NULL, host INTEGER NOT NULL,
+  UNIQUE (source, consumer, route, function, user_id, agent, host)
+);
+CREATE TABLE price (
+  id INTEGER PRIMARY KEY,
+  status TEXT NOT NULL, currency TEXT NOT NULL, source TEXT NOT NULL, version TEXT NOT NULL,
+  UNIQUE (status, currency, source, version)
+);
+CREATE TABLE session (
+  sid INTEGER PRIMARY KEY,
+  kind INTEGER NOT NULL,          -- 0 a session, 1 the rounds of a consumer that named none
+  session_id TEXT NOT NULL,       -- for kind 1 the consumer
+  inferred INTEGER NOT NULL,
+  first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
+  rounds INTEGER NOT NULL, tokens INTEGER NOT NULL,
+  spend REAL NOT NULL,            -- only to sort by: currencies at fixed weights
+  model INTEGER NOT NULL, model_at INTEGER NOT NULL,
+  consumer INTEGER NOT NULL, consumer_at INTEGER NOT NULL,
+  agent INTEGER NOT NULL, channel INTEGER NOT NULL, parent INTEGER,
+  question TEXT, question_at INTEGER,
+  sources INTEGER NOT NULL,       -- bits: 1 higress, 2 openclaw, 4 usage
+  UNIQUE (kind, session_id)
+);
+CREATE INDEX session_updated ON session (last_at, sid) WHERE kind = 0;
+CREATE INDEX session_created ON session (first_at, sid) WHERE kind = 0;
+CREATE INDEX session_spend ON session (spend, sid) WHERE kind = 0;
+CREATE INDEX session_tokens ON session (tokens, sid) WHERE kind = 0;
+CREATE INDEX session_rounds ON session (rounds, sid) WHERE kind = 0;
+CREATE TABLE session_name (name TEXT PRIMARY KEY, sid INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX session_name_of ON session_name (sid);
+CREATE TABLE session_slice (
+  sid INTEGER NOT NULL, model INTEGER NOT NULL, price INTEGER NOT NULL,
+  {_COUNT_COLUMNS},
+  PRIMARY KEY (sid, model, price)
+) WITHOUT ROWID;
+CREATE TABLE round ({_ROUND_COLUMNS});
+CREATE INDEX round_of_session ON round (sid);
+CREATE INDEX round_response ON round (response_id) WHERE response_id IS NOT NULL;
+CREATE TABLE quarter (
+  at INTEGER NOT NULL, model INTEGER NOT NULL, price INTEGER NOT NULL,
+  {_COUNT_COLUMNS},
+  PRIMARY KEY (at, model, price)
+) WITHOUT ROWID;
+CREATE TABLE day (
+  at INTEGER NOT NULL, facet INTEGER NOT NULL, model INTEGER NOT NULL, price INTEGER NOT NULL,
+  {_COUNT_COLUMNS},
+  PRIMARY KEY (at, facet, model, price)
+) WITHOUT ROWID;
+CREATE TABLE total (
+  model INTEGER NOT NULL, price INTEGER NOT NULL,
+  {_COUNT_COLUMNS},
+  PRIMARY KEY (model, price)
+) WITHOUT ROWID;
+CREATE TABLE model_sessions (model INTEGER PRIMARY KEY, sessions INTEGER NOT NULL);
+CREATE TABLE presence (
+  at INTEGER NOT NULL, model INTEGER NOT NULL, sid INTEGER NOT NULL, PRIMARY KEY (at, model, sid)
+) WITHOUT ROWID;
+CREATE TABLE checkpoint (
+  id BLOB PRIMARY KEY, source TEXT NOT NULL, path TEXT NOT NULL,
+  "offset" INTEGER NOT NULL, size INTEGER NOT NULL, position BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE occurrence (file BLOB NOT NULL, key BLOB NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (file, key)) WITHOUT ROWID;
+CREATE TABLE skipped (
+  source TEXT NOT NULL, reason TEXT NOT NULL, n INTEGER NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (source, reason)
+) WITHOUT ROWID;
+"""
+
+#: A batch while it is being added: the same columns as ``round``, and what only sessions keep.
+BATCH_TABLE = f"""
+CREATE TEMP TABLE IF NOT EXISTS batch ({_ROUND_COLUMNS},
+  at INTEGER NOT NULL, source_bit INTEGER NOT NULL, weight REAL NOT NULL, question TEXT
+)"""
+
+
+def _first(db: sqlite3.Connection) -> None:
+    for statement in _TABLES.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+#: One step a schema version, in order; a released step is never edited.
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+VERSION = len(MIGRATIONS)
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file that only its owner can read; SQLite gives its side files the same mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Open the database and make sure that it is ours, whole and not newer than this program.
+
+    Raises:
+        StoreError: with the file's name and the way out. The file is left as it is.
+        FileNotFoundError: `read_only` and nothing has been stored yet.
+    """
+    if read_only and not path.exists():
+        raise FileNotFoundError(path)
+    db: sqlite3.Connection | None = None
+    try:
+        if not read_only:
+            create_private(path)
+        mode = "ro" if read_only else "rw"
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+        version = _checked_version(db, path)
+        db.execute("PRAGMA cache_size = -8192")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if read_only:
+            if version < VERSION:
+                raise StoreError(
+                    f"{path} has schema version {version}, this program needs {VERSION}: "
+                    "start `session-monitor ingest` or `serve` once, which brings it up to date"
+                )
+            return db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        if version < VERSION:
+            _migrate(db)
+        return db
+    except sqlite3.DatabaseError as error:
+        if db is not None:
+            db.close()
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            raise StoreError(f"{path} is locked by another program: {error}") from error
+        raise StoreError(
+            f"{path} can't be used: {error}. Move it away to start anew (the logs that still exist are read "
+            "again), or recover it with `sqlite3 FILE .recover`"
+        ) from error
+    except BaseException:
+        if db is not None:
+            db.close()
+        raise
+
+
+def _checked_version(db: sqlite3.Connection, path: Path) -> int:
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if application != APPLICATION_ID:
+        if application == 0 and version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            return 0
+        raise StoreError(f"{path} belongs to another program: name another --data-dir, or move the file away")
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer version (schema {version}, this program knows {VERSION}): "
+            "update agent-session-monitor, or name another --data-dir"
+        )
+    return version
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been faster.
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        for step in MIGRATIONS[version:]:
+            step(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,265 @@
+"""The embedded store: one SQLite file for counts, one a month for conversations.
+
+One process writes, through a `SqliteStore` opened for writing; any number of others read while it
+does. Each question is answered from one snapshot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from monitor.store import asking, writing
+from monitor.store.asking import Labels
+from monitor.store.base import (
+    Added,
+    Batch,
+    Bucket,
+    Checkpoint,
+    Content,
+    Dimension,
+    Grain,
+    RoundPage,
+    SessionPage,
+    SessionQuery,
+    SessionRecord,
+    SkippedLines,
+    Slice,
+    StoredRound,
+    StoreError,
+)
+from monitor.store.history import History
+from monitor.store.schema import COUNTS, connect
+
+DATABASE = "monitor.db"
+_T = TypeVar("_T")
+
+
+class _Reader:
+    """One thread's connection, and the labels that it has seen."""
+
+    def __init__(self, path: Path, history_folder: Path) -> None:
+        self.db = connect(path, read_only=True)
+        self.labels = Labels(self.db)
+        self._history_folder = history_folder
+        self._history: History | None = None
+
+    @property
+    def history(self) -> History:
+        if self._history is None:
+            self._history = History(self._history_folder, read_only=True)
+        return self._history
+
+    def close(self) -> None:
+        self.db.close()
+        if self._history is not None:
+            self._history.close()
+
+
+class SqliteStore:
+    """A `Store` in a folder.
+
+    Args:
+        folder: The data directory.
+        read_only: Open for questions only; the folder may still be empty then, and stays so.
+        keep_content: Whether conversations are kept besides counts.
+        price_version: Names the price list by which the costs of added rounds were worked out.
+
+    Raises:
+        StoreError: for a file that is damaged, newer or not ours.
+    """
+
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, keep_content: bool = True, price_version: str = ""
+    ) -> None:
+        self.folder = folder
+        self.path = folder / DATABASE
+        self.price_version = price_version
+        self._readers = threading.local()
+        self._all_readers: list[_Reader] = []
+        self._lock = threading.Lock()
+        self._writer: writing.Writer | None = None
+        self._write_db: sqlite3.Connection | None = None
+        self._write_history: History | None = None
+        if not read_only:
+            self._write_db = connect(self.path, read_only=False)
+            self._write_history = History(folder) if keep_content else None
+            self._writer = writing.Writer(self._write_db, self._write_history)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def add(self, batch: Batch) -> Added:
+        """Keep a batch: all of it, or nothing.
+
+        Raises:
+            StoreError: opened for reading only.
+            sqlite3.Error, OSError: the disk is full or broken; nothing of the batch was kept.
+        """
+        if self._writer is None:
+            raise StoreError(f"{self.path} was opened for reading only")
+        with self._lock:
+            return self._writer.add(batch, self.price_version)
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[_Reader | None]:
+        """A connection of this thread in a read transaction; None where nothing has been stored yet."""
+        reader: _Reader | None = getattr(self._readers, "reader", None)
+        if reader is None:
+            try:
+                reader = _Reader(self.path, self.folder)
+            except FileNotFoundError:
+                yield None
+                return
+            self._readers.reader = reader
+            with self._lock:
+                self._all_readers.append(reader)
+        reader.db.execute("BEGIN")
+        try:
+            yield reader
+        finally:
+            reader.db.execute("COMMIT")
+
+    def _ask(self, question: Callable[[sqlite3.Connection, Labels], _T], nothing: _T) -> _T:
+        with self._snapshot() as reader:
+            return nothing if reader is None else question(reader.db, reader.labels)
+
+    def checkpoints(self, source: str) -> list[Checkpoint]:
+        """How far the files of a source were read."""
+        rows = self._ask(
+            lambda db, _: db.execute(
+                'SELECT id, source, path, "offset", size, position FROM checkpoint WHERE source = ?', (source,)
+            ).fetchall(),
+            [],
+        )
+        return [Checkpoint(*row) for row in rows]
+
+    def sources(self) -> list[str]:
+        """The sources that were ever read into this folder."""
+        return self._ask(
+            lambda db, _: [row[0] for row in db.execute("SELECT DISTINCT source FROM checkpoint ORDER BY source")], []
+        )
+
+    def occurrences(self, file: bytes) -> Mapping[bytes, int]:
+        """How often the records of a file that hold nothing unique were read so far."""
+        return self._ask(
+            lambda db, _: dict(db.execute("SELECT key, n FROM occurrence WHERE file = ?", (file,)).fetchall()), {}
+        )
+
+    def session(self, name: str, since: int | None = None) -> SessionRecord | None:
+        """A session by its id or another of its names."""
+        return self._ask(lambda db, labels: asking.session_record(db, labels, name, since), None)
+
+    def sessions(self, query: SessionQuery) -> SessionPage:
+        """Sessions that match, a page at a time."""
+        return self._ask(lambda db, labels: asking.session_page(db, labels, query), SessionPage((), None, 0))
+
+    def unnamed(self) -> Sequence[SessionRecord]:
+        """The rounds that belong to no session, one record a consumer."""
+        return self._ask(asking.unnamed_records, [])
+
+    def rounds(
+        self, name: str, *, limit: int | None = None, before: str | None = None, since: int | None = None
+    ) -> RoundPage:
+        """The newest `limit` rounds of a session, oldest first."""
+        return self._ask(
+            lambda db, labels: asking.round_page(db, labels, name, limit=limit, before=before, since=since),
+            RoundPage((), None),
+        )
+
+    def round(self, name: str | None, number: int | None = None, key: bytes | None = None) -> StoredRound | None:
+        """One round by its number in a session or by its key."""
+        return self._ask(lambda db, labels: asking.one_round(db, labels, name, number, key), None)
+
+    def content(self, rounds: Iterable[StoredRound]) -> list[Content | None]:
+        """What was said in each of `rounds`; None where it is not kept."""
+        wanted = list(rounds)
+        with self._snapshot() as reader:
+            if reader is None:
+                return [None] * len(wanted)
+            keys = asking.content_keys(reader.db, wanted)
+            found = iter(reader.history.walk([key for key in keys if key is not None]))
+            return [None if key is None else next(found) for key in keys]
+
+    def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:
+        """Sums by model and price."""
+        return self._ask(lambda db, labels: asking.total_slices(db, labels, since, until), [])
+
+    def sessions_by_model(self, since: int | None = None, until: int | None = None) -> Mapping[str | None, int]:
+        """How many sessions used each model."""
+        return self._ask(lambda db, labels: asking.model_sessions(db, labels, since, until), {})
+
+    def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
+        """Sums by local time, oldest first."""
+        return self._ask(lambda db, labels: asking.time_buckets(db, labels, grain, timezone, since, until), [])
+
+    def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:
+        """Sums by a dimension's values."""
+        return self._ask(lambda db, labels: asking.dimension_slices(db, labels, dimension, since, until), {})
+
+    def session_count(self) -> int:
+        """How many named sessions there are."""
+        return self._ask(lambda db, _: asking.count_sessions(db), 0)
+
+    def similar(self, name: str, limit: int = 3) -> list[str]:
+        """Ids of sessions that look like `name`, best first."""
+        return self._ask(lambda db, _: asking.similar_names(db, name, limit), [])
+
+    def names_with(self, part: str, limit: int = 100) -> list[str]:
+        """Session ids that contain `part`, newest first."""
+        return self._ask(lambda db, _: asking.names_with(db, part, limit), [])
+
+    def skipped(self) -> list[SkippedLines]:
+        """Lines that were no rounds."""
+        rows = self._ask(
+            lambda db, _: db.execute("SELECT source, reason, n, sample FROM skipped ORDER BY source, reason").fetchall(),
+            [],
+        )
+        return [SkippedLines(*row) for row in rows]
+
+    def as_of(self) -> int | None:
+        """The instant up to which all sources were read when they were last read completely."""
+        row = self._ask(lambda db, _: db.execute("SELECT value FROM meta WHERE key = 'as_of'").fetchone(), None)
+        return int(row[0]) if row else None
+
+    def changes(self) -> int:
+        """A number that differs whenever another connection has written."""
+        with self._snapshot() as reader:
+            return -1 if reader is None else int(reader.db.execute("PRAGMA data_version").fetchone()[0])
+
+    def verify(self) -> list[str]:
+        """What does not add up; empty when everything does. Reads every round."""
+        return self._ask(lambda db, _: _verify(db), [])
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._write_history is not None:
+            self._write_history.close()
+        if self._write_db is not None:
+            self._write_db.close()
+        self._writer = self._write_db = self._write_history = None
+        with self._lock:
+            readers, self._all_readers = self._all_readers, []
+        for reader in readers:
+            reader.close()
+        self._readers = threading.local()
+
+
+def _verify(db: sqlite3.Connection) -> list[str]:
+    problems = [row[0] for row in db.execute("PRAGMA quick_check") if row[0] != "ok"]
+    for table, (columns, _) in writing.ROLLUPS.items():
+        kept = set(db.execute(f"SELECT {columns}, {', '.join(COUNTS)} FROM {table}"))  # noqa: S608
+        right = {tuple(row) for row in writing.recomputed(db, table)}
+        problems += [f"{table}: {row} is kept, and no rounds add up to it" for row in sorted(kept - right, key=str)[:3]]
+        problems += [f"{table}: the rounds add up to {row}, which is missing" for row in sorted(right - kept, key=str)[:3]]
+    for sid, rounds, right_rounds in db.execute(
+        "SELECT sid, s.rounds, r.n FROM session AS s LEFT JOIN (SELECT sid, count(*) AS n FROM round GROUP BY sid) AS r "
+        "USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
+    ):
+        problems.append(f"session {sid}: {rounds} rounds are kept as its total, {right_rounds} are there")
+    return problems

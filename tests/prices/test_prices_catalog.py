@@ -1,0 +1,691 @@
+"""What rounds cost: which list prices which name, and sums that were worked out by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import get_args
+
+import genai_prices
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from monitor.prices.catalog import Catalog
+from monitor.prices.money import NANO, CostStatus
+from monitor.rounds import MAX_PLAUSIBLE_TOKENS, UNKNOWN_TIME, Usage
+
+CATALOG = Catalog.load()
+INTL = Catalog.load(region="intl")
+
+
+def ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+#: A Friday, outside DeepSeek's peak hours.
+NOW = ms("2026-11-20T12:00:00")
+
+# name | who is asked and entry | rule | input and output per million
+PINS = """
+gpt-4o openai/gpt-4o exact 2.5 10
+GPT-4o openai/gpt-4o normalised 2.5 10
+gpt-4o-2024-05-13 openai/gpt-4o-2024-05-13 exact 5 15
+gpt-4o-2024-11-20 openai/gpt-4o exact 2.5 10
+gpt-4o-mini openai/gpt-4o-mini exact 0.15 0.6
+openai/gpt-4o-mini openai/gpt-4o-mini normalised 0.15 0.6
+gpt-4-turbo openai/gpt-4-turbo exact 10 30
+gpt-4 openai/gpt-4 exact 30 60
+gpt-4-0613 openai/gpt-4 exact 30 60
+gpt-4-32k openai/gpt-4-32k exact 60 120
+gpt-3.5-turbo openai/gpt-3.5-turbo exact 0.5 1.5
+gpt-35-turbo openai/gpt-3.5-turbo exact 0.5 1.5
+gpt-4.1 openai/gpt-4.1 exact 2 8
+gpt-4.1-mini openai/gpt-4.1-mini exact 0.4 1.6
+gpt-4.1-nano openai/gpt-4.1-nano exact 0.1 0.4
+o1 openai/o1 exact 15 60
+o1-2024-12-17 openai/o1 exact 15 60
+o1-mini openai/o1-mini exact 1.1 4.4
+o3 openai/o3 exact 2 8
+o3-mini openai/o3-mini exact 1.1 4.4
+o4-mini openai/o4-mini exact 1.1 4.4
+gpt-5 openai/gpt-5 exact 1.25 10
+gpt-5-2025-08-07 openai/gpt-5 exact 1.25 10
+gpt-5-mini openai/gpt-5-mini exact 0.25 2
+gpt-5-nano openai/gpt-5-nano exact 0.05 0.4
+chatgpt-4o-latest openai/chatgpt-4o-latest exact 5 15
+text-embedding-3-small openai/text-embedding-3-small exact 0.02 -
+text-embedding-3-large openai/text-embedding-3-large exact 0.13 -
+text-embedding-ada-002 openai/text-embedding-ada-002 exact 0.1 -
+azure/gpt-4o azure/gpt-4o normalised 2.5 10
+azure/gpt-4o-mini azure/gpt-4o-mini normalised 0.15 0.6
+claude-3-5-sonnet-20241022 anthropic/claude-3-5-sonnet date_stripped 3 15
+claude-3-5-sonnet-latest anthropic/claude-3-5-sonnet normalised 3 15
+claude-3-5-haiku-20241022 anthropic/claude-3-5-haiku-latest date_stripped 0.8 4
+claude-3-7-sonnet-20250219 anthropic/claude-3-7-sonnet-latest date_stripped 3 15
+claude-3-opus-20240229 anthropic/claude-3-opus-latest date_stripped 15 75
+claude-3-haiku-20240307 anthropic/claude-3-haiku date_stripped 0.25 1.25
+claude-sonnet-4-20250514 anthropic/claude-sonnet-4-0 date_stripped 3 15
+claude-sonnet-4@20250514 anthropic/claude-sonnet-4-0 date_stripped 3 15
+claude-opus-4-1-20250805 anthropic/claude-opus-4-1 date_stripped 15 75
+claude-sonnet-4.5 anthropic/claude-sonnet-4-5 exact 3 15
+claude-sonnet-4-5-20250929 anthropic/claude-sonnet-4-5 date_stripped 3 15
+anthropic/claude-sonnet-4.5 anthropic/claude-sonnet-4-5 normalised 3 15
+claude-opus-4-5 anthropic/claude-opus-4-5 exact 5 25
+claude-haiku-4-5 anthropic/claude-haiku-4-5 exact 1 5
+claude-opus-4-6 anthropic/claude-opus-4-6 exact 5 25
+us.anthropic.claude-sonnet-4-20250514-v1:0 aws/regional.anthropic.claude-sonnet-4-20250514-v1:0 normalised 3 15
+anthropic.claude-3-5-sonnet-20241022-v2:0 aws/regional.anthropic.claude-3-5-sonnet-20241022-v2:0 normalised 3 15
+anthropic.claude-3-haiku-20240307-v1:0 aws/regional.anthropic.claude-3-haiku-20240307-v1:0 normalised 0.25 1.25
+vertex_ai/claude-sonnet-4@20250514 google/claude-4-sonnet normalised 3 15
+gemini-2.5-pro google/gemini-2.5-pro exact 1.25 10
+models/gemini-2.5-pro google/gemini-2.5-pro normalised 1.25 10
+google/gemini-2.5-pro google/gemini-2.5-pro normalised 1.25 10
+gemini-2.5-flash google/gemini-2.5-flash exact 0.3 2.5
+gemini-2.5-flash-lite google/gemini-2.5-flash-lite exact 0.1 0.4
+gemini-2.0-flash google/gemini-2.0-flash exact 0.1 0.4
+gemini-1.5-pro google/gemini-1.5-pro exact 1.25 5
+gemini-1.5-flash google/gemini-1.5-flash exact 0.075 0.3
+gemini-3-pro-preview google/gemini-3-pro-preview exact 2 12
+gemini-embedding-001 google/gemini-embedding-001 exact 0.15 -
+grok-3 x-ai/grok-3 exact 3 15
+grok-4 x-ai/grok-4-0709 exact 3 15
+xai/grok-4 x-ai/grok-4-0709 normalised 3 15
+x-ai/grok-4 x-ai/grok-4-0709 normalised 3 15
+grok-3-mini x-ai/grok-3-mini exact 0.3 0.5
+mistral-small-latest mistral/mistral-small-latest exact 0.15 0.6
+codestral-latest mistral/codestral exact 0.3 0.9
+open-mistral-nemo mistral/mistral-nemo exact 0.15 0.15
+command-r-plus cohere/command-r-plus exact 2.5 10
+voyage-3 voyageai/voyage-3 exact 0.06 -
+qwen-max alibaba-cn/qwen-max exact 2.4 9.6
+Qwen-Max alibaba-cn/qwen-max normalised 2.4 9.6
+qwen-max-latest alibaba-cn/qwen-max latest_dropped 2.4 9.6
+qwen-plus alibaba-cn/qwen-plus exact 0.8 2
+qwen-plus-2025-07-14 alibaba-cn/qwen-plus date_stripped 0.8 2
+dashscope/qwen-plus alibaba-cn/qwen-plus normalised 0.8 2
+tongyi/qwen-turbo alibaba-cn/qwen-turbo normalised 0.3 0.6
+qwen-long alibaba-cn/qwen-long exact 0.5 2
+qwen-flash alibaba-cn/qwen-flash exact 0.15 1.5
+qwen3-max alibaba-cn/qwen3-max exact 9 54
+qwen3.5-plus alibaba-cn/qwen3.5-plus exact 2 12
+qwen3.8-max alibaba-cn/qwen3.8-max exact 12 36
+qwen-vl-max alibaba-cn/qwen-vl-max exact 1.6 4
+qwen3-coder-plus alibaba-cn/qwen3-coder-plus exact 4 16
+qwen2.5-72b-instruct alibaba-cn/qwen2.5-72b-instruct exact 4 12
+qwq-plus alibaba-cn/qwq-plus exact 1.6 4
+text-embedding-v4 alibaba-cn/text-embedding-v4 exact 0.5 -
+text-embedding-v3 alibaba-cn/text-embedding-v3 exact 0.5 -
+gte-rerank-v2 alibaba-cn/gte-rerank-v2 exact 0.8 -
+qwen3-32b alibaba-intl/qwen3-32b exact 0.16 0.64
+qwen3-235b-a22b alibaba-intl/qwen3-235b-a22b exact 0.7 2.8
+glm-4 zhipu/glm-4 exact 100 100
+glm-4-flash zhipu/glm-4-flash exact 0 0
+glm-4.5-flash zhipu/glm-4.5-flash exact 0 0
+glm-4-plus zhipu/glm-4-plus exact 5 5
+glm-4-air zhipu/glm-4-air exact 0.5 0.5
+glm-4.5 zhipu/glm-4.5 exact 2 8
+glm-4.5-air zhipu/glm-4.5-air exact 0.8 2
+GLM-4.6 zhipu/glm-4.6 normalised 2 8
+zhipu/glm-4.7 zhipu/glm-4.7 normalised 2 8
+z-ai/glm-4.7 zai/GLM-4.7 normalised 0.6 2.2
+glm-5 zhipu/glm-5 exact 4 18
+glm-5.1 zhipu/glm-5.1 exact 6 24
+doubao-pro-32k volcengine/doubao-pro-32k exact 0.8 2
+doubao-pro-256k volcengine/doubao-pro-256k exact 5 9
+doubao-lite-32k volcengine/doubao-lite-32k exact 0.3 0.6
+doubao-1-5-pro-32k volcengine/doubao-1-5-pro-32k exact 0.8 2
+Doubao-1.5-pro-32k volcengine/doubao-1.5-pro-32k normalised 0.8 2
+doubao-1-5-pro-32k-250115 volcengine/doubao-1-5-pro-32k date_stripped 0.8 2
+volcengine/doubao-1-5-pro-32k volcengine/doubao-1-5-pro-32k normalised 0.8 2
+doubao-seed-1.6 volcengine/doubao-seed-1.6 exact 0.8 2
+doubao-seed-1-6-251015 volcengine/doubao-seed-1-6 date_stripped 0.8 2
+doubao-seed-1-6-flash-250828 volcengine/doubao-seed-1-6-flash date_stripped 0.15 1.5
+deepseek-chat deepseek/deepseek-chat exact 0.15 0.6
+deepseek/deepseek-chat deepseek/deepseek-chat normalised 0.15 0.6
+deepseek-reasoner deepseek/deepseek-reasoner exact 0.15 0.6
+DeepSeek-V3 deepseek/deepseek-v3 normalised 0.27 1.1
+deepseek-r1 deepseek/deepseek-r1 exact 0.55 2.19
+deepseek-r1-0528 deepseek/deepseek-r1 date_stripped 0.55 2.19
+deepseek-v3.1 deepseek/deepseek-v3.1 exact 0.56 1.68
+deepseek-v3.2 deepseek/deepseek-v3.2 exact 0.28 0.42
+deepseek-v4-flash deepseek/deepseek-v4-flash exact 0.15 0.6
+deepseek-v4-pro deepseek/deepseek-v4-pro exact 0.66 1.98
+kimi-k2-0711-preview moonshot-cn/kimi-k2-0711-preview exact 4 16
+kimi-k2-0905-preview moonshot-cn/kimi-k2-0905-preview exact 4 16
+kimi-k2-turbo-preview moonshot-cn/kimi-k2-turbo-preview exact 8 58
+kimi-k2-thinking moonshot-cn/kimi-k2-thinking exact 4 16
+moonshot/kimi-k2-0905-preview moonshot-cn/kimi-k2-0905-preview normalised 4 16
+kimi-latest moonshot-cn/kimi-latest exact 2 10
+kimi-k2.5 moonshot-intl/kimi-k2.5 exact 0.6 3
+kimi-k2.6 moonshot-cn/kimi-k2.6 exact 6.5 27
+moonshot-v1-8k moonshot-cn/moonshot-v1-8k exact 2 10
+moonshot-v1-32k moonshot-cn/moonshot-v1-32k exact 5 20
+moonshot-v1-128k moonshot-cn/moonshot-v1-128k exact 10 30
+MiniMax-M2 minimax-intl/MiniMax-M2 normalised 0.3 1.2
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("pin", PINS, ids=lambda pin: pin.split()[0])
+def test_a_name_is_priced_by_the_entry_that_was_meant(pin: str) -> None:
+    name, entry, rule, *rates = pin.split()
+    resolution = CATALOG.price(name, None, NOW)
+    assert f"{resolution.provider}/{resolution.matched}" == entry
+    assert resolution.rule == rule
+    assert resolution.rates is not None
+    given_rates = [resolution.rates.input, resolution.rates.output]
+    assert given_rates == [None if rate == "-" else Decimal(rate) for rate in rates]
+    assert resolution.currency == ("CNY" if resolution.provider in CNY_LISTS else "USD")
+
+
+CNY_LISTS = {"alibaba-cn", "zhipu", "volcengine", "moonshot-cn"}
+
+UNKNOWN = [
+    "unknown",
+    "auto",
+    "default",
+    "my-free-local-model",
+    "ep-20250101120000-abcde",
+    "gpt-4o:free",
+    "gpt-4o-zzz",
+    "gemini-2.5-pro-zzz",
+    "claude-sonnet-4-9",
+    "claude-opus-4-6-zzz",
+    "deepseek-r1-distill-qwen-32b",
+    "ft:gpt-4o-mini-2024-07-18:acme::abc",
+    "qwen-max-zzz",
+    "my-qwen-max",
+    "qwen-plus-embedding",
+    "llama-3.3-70b-instruct",
+    "meta-llama/Llama-3.1-8B-Instruct",
+    "llama3:8b",
+    "mixtral-8x7b",
+    "gpt-oss-120b",
+    "openai/gpt-oss-120b",
+    "Qwen/Qwen2.5-72B-Instruct",
+    "deepseek-ai/DeepSeek-V3",
+    "zai-org/GLM-4.6",
+    "glm-4-9b-chat",
+    "doubao-embedding",
+    "abab6.5s-chat",
+    "ernie-4.0-8k",
+    "hunyuan-pro",
+    "yi-large",
+    "GPT",
+    "/",
+    ":free",
+    "-",
+    "未知模型",
+]
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_unknown_name_costs_nothing_known(name: str) -> None:
+    cost = CATALOG.cost(name, None, NOW, Usage(1000, 1000))
+    assert (cost.status, cost.nano, cost.currency, cost.source) == ("unpriced", None, None, None)
+    assert CATALOG.price(name, None, NOW).status == "unpriced"
+
+
+def test_every_name_that_a_price_list_holds_with_junk_behind_it_is_unknown() -> None:
+    from genai_prices.data import providers
+
+    checked = 0
+    for provider in providers:
+        if provider.id in {"openai", "anthropic", "google", "x-ai", "mistral", "cohere"}:
+            for model in provider.models:
+                checked += 1
+                for junk in ("zzz", "distill", "embed"):
+                    name = f"{model.id}-{junk}"
+                    assert CATALOG.price(name, None, NOW).status == "unpriced", name
+    assert checked > 200
+
+
+@pytest.mark.parametrize(
+    ("model", "host", "provider", "status"),
+    [
+        # A domain beats the region and the prefix.
+        ("qwen-max", "dashscope.aliyuncs.com", "alibaba-cn", "priced"),
+        ("qwen-max", "dashscope-intl.aliyuncs.com", "alibaba-intl", "priced"),
+        ("glm-4.7", "open.bigmodel.cn", "zhipu", "priced"),
+        ("glm-4.7", "api.z.ai", "zai", "priced"),
+        ("kimi-k2-thinking", "api.moonshot.cn", "moonshot-cn", "priced"),
+        ("kimi-k2-thinking", "api.moonshot.ai", "moonshot-intl", "priced"),
+        ("kimi-k2-thinking", "dashscope.aliyuncs.com", "alibaba-cn", "priced"),
+        ("deepseek-r1", "ark.cn-beijing.volces.com", "volcengine", "priced"),
+        ("deepseek-r1", "dashscope.aliyuncs.com", "alibaba-cn", "priced"),
+        ("deepseek-r1", "api.deepseek.com", "deepseek", "priced"),
+        ("deepseek-r1-distill-qwen-32b", "dashscope.aliyuncs.com:443", "alibaba-cn", "priced"),
+        ("deepseek/deepseek-chat", "openrouter.ai", "openrouter", "priced"),
+        ("Qwen/Qwen2.5-72B-Instruct", "dashscope.aliyuncs.com", "alibaba-cn", "priced"),
+        ("gpt-4o", "acme.openai.azure.com", "azure", "priced"),
+        (
+            "anthropic.claude-3-haiku-20240307-v1:0",
+            "bedrock-runtime.us-east-1.amazonaws.com",
+            "aws",
+            "priced",
+        ),
+        # An operator's name is only a hint.
+        ("glm-4.7", "llm-zhipu.internal.dns", "zhipu", "priced"),
+        ("gpt-4o", "llm-azure.internal.dns", "azure", "priced"),
+        ("glm-5", "llm-openai.internal.dns", "zhipu", "estimated"),
+        ("claude-opus-4-5", "llm-openai.internal.dns", "anthropic", "priced"),
+        ("gpt-4o", "llm-my-azure.internal.dns", "openai", "priced"),
+        # Nothing but the name.
+        ("gpt-4o", "10.0.0.7:8000", "openai", "priced"),
+        ("gpt-4o", None, "openai", "priced"),
+        ("qwen-max", None, "alibaba-cn", "estimated"),
+        ("qwen-max", "llm-aliyun.internal.dns", "alibaba-cn", "estimated"),
+        ("deepseek-r1", None, "deepseek", "estimated"),
+        # Whoever served it lists no such model.
+        ("gpt-4o", "dashscope.aliyuncs.com", "openai", "estimated"),
+        ("glm-5", "dashscope.aliyuncs.com", "zhipu", "estimated"),
+    ],
+)
+def test_who_served_it_decides_whose_list_counts(
+    model: str, host: str | None, provider: str, status: CostStatus
+) -> None:
+    resolution = CATALOG.price(model, host, NOW)
+    assert (resolution.provider, resolution.status) == (provider, status)
+    assert CATALOG.cost(model, host, NOW, Usage(10, 10)).status == status
+
+
+def test_the_region_chooses_between_a_vendors_lists_and_says_so() -> None:
+    cost = INTL.cost("qwen-max", None, NOW, Usage(1_000_000, 0))
+    assert (cost.nano, cost.currency, cost.status) == (1_600_000_000, "USD", "estimated")
+    assert cost.source == "built-in: alibaba-intl/qwen-max (region intl by default)"
+    domain = INTL.cost("qwen-max", "dashscope.aliyuncs.com", NOW, Usage(1_000_000, 0))
+    assert (domain.nano, domain.currency, domain.status) == (2_400_000_000, "CNY", "priced")
+
+
+def test_only_openrouter_gives_free_models_away() -> None:
+    name = "meta-llama/llama-3.3-70b-instruct:free"
+    assert CATALOG.cost(name, "openrouter.ai", NOW, Usage(10, 10)).status == "free"
+    assert CATALOG.cost(f"openrouter/{name}", None, NOW, Usage(10, 10)).nano == 0
+    assert CATALOG.cost(name, None, NOW, Usage(10, 10)).status == "unpriced"
+    assert CATALOG.cost(name, "api.together.xyz", NOW, Usage(10, 10)).status == "unpriced"
+
+
+GOLDEN: list[tuple[str, str | None, str, Usage, int, str]] = [
+    # 150 x $2.5 + 120 x $10 per million = $0.000375 + $0.0012; reasoning is inside the 120.
+    ("gpt-4o", None, "2026-11-20", Usage(150, 120, 100), 1_575_000, "USD"),
+    # 50 x 2.5 + 100 cached x 1.25 + 120 x 10 = 125 + 125 + 1200.
+    ("gpt-4o", None, "2026-11-20", Usage(150, 120, None, 100), 1_450_000, "USD"),
+    # o1: 100 x 15 + 580 x 60 = 1500 + 34800.
+    ("o1", None, "2026-11-20", Usage(100, 580, 500), 36_300_000, "USD"),
+    # gpt-4 has no cached rate, so cached tokens are input: 1M x 30 + 1M x 60.
+    ("gpt-4", None, "2026-11-20", Usage(10**6, 10**6, 0, 10**6), 90 * NANO, "USD"),
+    # Opus 4.5: 1000 plain x 5, 2000 read x 0.5, 3000 written for 5 min x 6.25, 4000 for 1 h x 10, 500 x 25
+    # = 5000 + 1000 + 18750 + 40000 + 12500.
+    ("claude-opus-4-5", None, "2026-11-20", Usage(10_000, 500, None, 2000, 7000, 4000), 77_250_000, "USD"),
+    # Gemini 2.5 Pro: the whole request is dearer above 200,000 tokens of input.
+    ("gemini-2.5-pro", None, "2026-11-20", Usage(200_000, 1000), 250_000_000 + 10_000_000, "USD"),
+    ("gemini-2.5-pro", None, "2026-11-20", Usage(200_001, 1000), 500_002_500 + 15_000_000, "USD"),
+    # Opus 4.6 was tiered until 2026-03-12 (10 and 37.5 above 200,000) and is flat (5 and 25) since.
+    ("claude-opus-4-6", None, "2026-03-12T23:59:59", Usage(300_000, 1000), 3_037_500_000, "USD"),
+    ("claude-opus-4-6", None, "2026-03-13", Usage(300_000, 1000), 1_525_000_000, "USD"),
+    # o3 became cheaper on 2025-06-10: 10 and 40 before, 2 and 8 after.
+    ("o3", None, "2025-06-09", Usage(10**6, 10**6), 50 * NANO, "USD"),
+    ("o3", None, "2025-06-11", Usage(10**6, 10**6), 10 * NANO, "USD"),
+    # DeepSeek: 900k plain, 100k cached, 1M out, through the lists of its alias.
+    ("deepseek-chat", None, "2025-02-01", Usage(10**6, 10**6, None, 10**5), 407_400_000, "USD"),
+    ("deepseek-chat", None, "2025-06-01T12:00:00", Usage(10**6, 10**6, None, 10**5), 1_350_000_000, "USD"),
+    ("deepseek-chat", None, "2025-06-01T16:30:00", Usage(10**6, 10**6, None, 10**5), 675_000_000, "USD"),
+    ("deepseek-chat", None, "2025-06-01T00:29:59", Usage(10**6, 10**6, None, 10**5), 675_000_000, "USD"),
+    ("deepseek-reasoner", None, "2025-09-05T15:59:59", Usage(10**6, 10**6, 5), 2_740_000_000, "USD"),
+    ("deepseek-reasoner", None, "2025-09-05T16:00:00", Usage(10**6, 10**6, 5), 2_240_000_000, "USD"),
+    ("deepseek-chat", None, "2025-12-01", Usage(10**6, 10**6, None, 10**5), 674_800_000, "USD"),
+    ("deepseek-chat", None, "2026-06-01", Usage(10**6, 10**6, None, 10**5), 406_280_000, "USD"),
+    # 900k x 0.15 + 100k x 0.003 + 0.6, double at peak, which the weekend has none of.
+    ("deepseek-v4-flash", None, "2026-11-20T00:59:59", Usage(10**6, 10**6, None, 10**5), 735_300_000, "USD"),
+    (
+        "deepseek-v4-flash",
+        None,
+        "2026-11-20T01:00:00",
+        Usage(10**6, 10**6, None, 10**5),
+        1_470_600_000,
+        "USD",
+    ),
+    (
+        "deepseek-v4-flash",
+        None,
+        "2026-11-20T09:59:59",
+        Usage(10**6, 10**6, None, 10**5),
+        1_470_600_000,
+        "USD",
+    ),
+    ("deepseek-v4-flash", None, "2026-11-21T09:00:00", Usage(10**6, 10**6, None, 10**5), 735_300_000, "USD"),
+    # Qwen Plus up to 128K: 80k x 0.8 + 20k cached x 0.16 + 1000 x 2.
+    ("qwen-plus", "dashscope.aliyuncs.com", "2026-11-20", Usage(100_000, 1000, 0, 20_000), 69_200_000, "CNY"),
+    # With thinking the whole output costs 8.
+    (
+        "qwen-plus",
+        "dashscope.aliyuncs.com",
+        "2026-11-20",
+        Usage(100_000, 1000, 400, 20_000),
+        75_200_000,
+        "CNY",
+    ),
+    # Above 128K: 128,001 x 2.4 + 1000 x 20.
+    ("qwen-plus", "dashscope.aliyuncs.com", "2026-11-20", Usage(128_001, 1000), 327_202_400, "CNY"),
+    # Qwen3 Max by date: 1000 in, 1000 out at 6/24, 3.2/12.8, 2.5/10, 9/54.
+    ("qwen3-max", "dashscope.aliyuncs.com", "2025-10-01", Usage(1000, 1000), 30_000_000, "CNY"),
+    ("qwen3-max", "dashscope.aliyuncs.com", "2026-01-01", Usage(1000, 1000), 16_000_000, "CNY"),
+    ("qwen3-max", "dashscope.aliyuncs.com", "2026-06-01", Usage(1000, 1000), 12_500_000, "CNY"),
+    ("qwen3-max", "dashscope.aliyuncs.com", "2026-11-20", Usage(1000, 1000), 63_000_000, "CNY"),
+    # GLM 4.7 by input and output length: 2/8, 3/14, 4/16.
+    ("glm-4.7", "open.bigmodel.cn", "2026-11-20", Usage(31_999, 199), 65_590_000, "CNY"),
+    ("glm-4.7", "open.bigmodel.cn", "2026-11-20", Usage(31_999, 200), 98_797_000, "CNY"),
+    ("glm-4.7", "open.bigmodel.cn", "2026-11-20", Usage(32_000, 200), 131_200_000, "CNY"),
+    # Doubao Seed 1.6: 32,000 x 0.8 + 200 x 2; then output 8; then 1.2 and 16.
+    ("doubao-seed-1.6", None, "2026-11-20", Usage(32_000, 200), 26_000_000, "CNY"),
+    ("doubao-seed-1.6", None, "2026-11-20", Usage(32_000, 201), 27_208_000, "CNY"),
+    ("doubao-seed-1.6", None, "2026-11-20", Usage(32_001, 201), 41_617_200, "CNY"),
+    # The retired glm-4: CNY 0.10 per thousand, both ways.
+    ("glm-4", "open.bigmodel.cn", "2024-06-01", Usage(1000, 1000), 200_000_000, "CNY"),
+    # An embedding prices input only: 1000 x 0.5.
+    ("text-embedding-v4", "dashscope.aliyuncs.com", "2026-11-20", Usage(1000, 7), 500_000, "CNY"),
+]
+
+
+@pytest.mark.parametrize(("model", "host", "at", "usage", "nano", "currency"), GOLDEN)
+def test_a_round_costs_what_was_worked_out_by_hand(
+    model: str, host: str | None, at: str, usage: Usage, nano: int, currency: str
+) -> None:
+    cost = CATALOG.cost(model, host, ms(at), usage)
+    assert (cost.nano, cost.currency) == (nano, currency)
+    assert cost.status in ("priced", "estimated")
+
+
+def test_half_a_nano_is_rounded_up_once_per_round() -> None:
+    # Input 0.435 at 1 token is 435 nano; cached 0.003625 is 3.625 nano.
+    at = ms("2026-06-01")
+
+    def cached(count: int) -> int | None:
+        return CATALOG.cost("deepseek-v4-pro", None, at, Usage(count, 0, None, count)).nano
+
+    assert [cached(count) for count in (1, 2, 3, 4, 5, 12)] == [4, 7, 11, 15, 18, 44]
+
+
+def test_free_is_zero_and_says_so() -> None:
+    cost = CATALOG.cost("glm-4-flash", "open.bigmodel.cn", NOW, Usage(1000, 1000))
+    assert (cost.status, cost.nano, cost.currency) == ("free", 0, "CNY")
+    assert cost.source == "built-in: zhipu/glm-4-flash"
+
+
+@pytest.mark.parametrize("model", ["from-cache", "from-security-guard"])
+@pytest.mark.parametrize("usage", [Usage(), Usage(5, 5), Usage(5, None, lower_bound=True)])
+@pytest.mark.parametrize("at", [UNKNOWN_TIME, NOW])
+def test_what_the_gateway_answered_itself_is_free(model: str, usage: Usage, at: int) -> None:
+    cost = CATALOG.cost(model, "llm-openai.internal.dns", at, usage)
+    assert (cost.status, cost.nano) == ("free", 0)
+    assert cost.source is not None
+    assert "the gateway itself" in cost.source
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "glm-4-flash", "nobody-knows-me", None])
+def test_where_nothing_was_counted_there_is_nothing_to_price(model: str | None) -> None:
+    assert CATALOG.cost(model, None, NOW, Usage()).status == "none"
+    assert CATALOG.cost(model, None, NOW, Usage()).nano is None
+
+
+def test_tokens_of_no_model_are_unpriced() -> None:
+    assert CATALOG.cost(None, "api.openai.com", NOW, Usage(5, 5)).status == "unpriced"
+
+
+@pytest.mark.parametrize(
+    ("usage", "nano"),
+    [
+        (Usage(1000, None), 2_500_000),
+        (Usage(None, 1000), 10_000_000),
+        (Usage(1000, 1000, lower_bound=True), 12_500_000),
+        # Reasoning without the output that holds it is still output.
+        (Usage(1000, None, 1000), 12_500_000),
+    ],
+)
+def test_a_part_that_was_not_counted_makes_it_a_lower_bound(usage: Usage, nano: int) -> None:
+    cost = CATALOG.cost("gpt-4o", None, NOW, usage)
+    assert (cost.status, cost.nano) == ("partial", nano)
+
+
+def test_an_embedding_without_output_is_whole() -> None:
+    assert CATALOG.cost("text-embedding-3-small", None, NOW, Usage(1000, None)).status == "priced"
+
+
+def test_an_undated_round_has_the_newest_price_and_is_an_estimate() -> None:
+    cost = CATALOG.cost("deepseek-chat", None, UNKNOWN_TIME, Usage(10**6, 0))
+    assert (cost.status, cost.nano) == ("estimated", 150_000_000)
+    assert cost.source == "built-in: deepseek/deepseek-chat from 2026-09-10 (undated round, newest price)"
+    assert CATALOG.price("deepseek-chat", None, UNKNOWN_TIME).status == "estimated"
+    assert CATALOG.cost("glm-4-flash", None, UNKNOWN_TIME, Usage(10, 10)).status == "free"
+
+
+def test_a_round_before_the_first_price_is_unpriced() -> None:
+    assert CATALOG.cost("deepseek-chat", None, ms("2024-01-01"), Usage(10, 10)).status == "unpriced"
+
+
+def test_a_resolution_explains_itself() -> None:
+    resolution = CATALOG.price("Qwen-Plus-Latest", "dashscope.aliyuncs.com", NOW)
+    assert (resolution.status, resolution.rule, resolution.list) == ("priced", "latest_dropped", "built-in")
+    assert [(tier.up_to_input, tier.rates.input) for tier in resolution.tiers] == [
+        (128_000, Decimal("0.8")),
+        (256_000, Decimal("2.4")),
+        (None, Decimal("4.8")),
+    ]
+    assert str(resolution.checked) == "2026-11-21"
+    dated = CATALOG.price("claude-opus-4-6", None, NOW)
+    assert str(dated.effective) == "2026-03-13"
+
+
+def test_the_version_names_every_list() -> None:
+    assert CATALOG.version == f"genai-prices {genai_prices.__version__}, built-in 2026-11-21, region cn"
+
+
+def test_catalogs_answer_from_many_threads() -> None:
+    catalog = Catalog.load()
+    moments = [NOW - day * 86_400_000 for day in range(0, 700, 7)]
+    expected = [CATALOG.cost("deepseek-chat", None, at, Usage(10, 10)) for at in moments]
+    wrong: list[object] = []
+
+    def ask() -> None:
+        try:
+            got = [catalog.cost("deepseek-chat", None, at, Usage(10, 10)) for at in moments]
+            wrong.extend(pair for pair in zip(got, expected, strict=True) if pair[0] != pair[1])
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# --- properties
+
+counts = st.one_of(st.none(), st.integers(0, 3_000_000), st.integers(0, MAX_PLAUSIBLE_TOKENS))
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    whole, output = draw(counts), draw(counts)
+    bound = MAX_PLAUSIBLE_TOKENS if whole is None else whole
+    cached = draw(st.none() | st.integers(0, bound))
+    write = draw(st.none() | st.integers(0, bound - (cached or 0)))
+    long_write = draw(st.none() | st.integers(0, write or 0))
+    reasoning = draw(st.none() | st.integers(0, MAX_PLAUSIBLE_TOKENS if output is None else output))
+    return Usage(whole, output, reasoning, cached, write, long_write, lower_bound=draw(st.booleans()))
+
+
+KNOWN_NAMES = [pin.split()[0] for pin in PINS]
+HOSTS = [
+    None,
+    "dashscope.aliyuncs.com",
+    "openrouter.ai",
+    "llm-openai.internal.dns",
+    "10.0.0.7:8000",
+    "api.z.ai",
+]
+
+
+@given(
+    st.none() | st.text(max_size=300) | st.sampled_from(KNOWN_NAMES),
+    st.none() | st.text(max_size=300) | st.sampled_from(HOSTS),
+    st.sampled_from([UNKNOWN_TIME, 1, NOW, 2**62]) | st.integers(0, 2 * NOW),
+    usages(),
+)
+@settings(max_examples=300)
+def test_no_round_fails_and_none_costs_less_than_nothing(
+    model: str | None, host: str | None, at_ms: int, usage: Usage
+) -> None:
+    cost = CATALOG.cost(model, host, at_ms, usage)
+    assert cost.status in get_args(CostStatus)
+    assert (cost.nano is None) == (cost.status in ("unpriced", "none"))
+    assert cost.nano is None or cost.nano >= 0
+    assert cost.status != "free" or cost.nano == 0
+    if model is not None:
+        CATALOG.price(model, host, at_ms)
+
+
+@given(st.sampled_from(KNOWN_NAMES), usages(), st.integers(ms("2025-01-01"), NOW))
+def test_the_parts_of_a_round_add_up(name: str, usage: Usage, at_ms: int) -> None:
+    assume(usage.input_tokens is not None and usage.output_tokens is not None)
+    resolution = CATALOG.price(name, None, at_ms)
+    # The tier depends on the length, so parts add up only where there is one.
+    assume(len(resolution.tiers) == 1)
+    whole = CATALOG.cost(name, None, at_ms, usage).nano
+    without_output = Usage(usage.input_tokens, 0, 0, *list_parts(usage))
+    without_input = Usage(0, usage.output_tokens, usage.reasoning_tokens)
+    parts = [CATALOG.cost(name, None, at_ms, part).nano for part in (without_output, without_input)]
+    assert whole is not None
+    assert all(part is not None for part in parts)
+    # Each part is rounded by at most half a nano.
+    assert abs(whole - sum(part or 0 for part in parts)) <= 1
+
+
+def list_parts(usage: Usage) -> tuple[int | None, int | None, int | None]:
+    return usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+
+
+BOTH_KNOW = [
+    ("gpt-4o", "openai"),
+    ("gpt-4o-mini", "openai"),
+    ("o3", "openai"),
+    ("gpt-5", "openai"),
+    ("text-embedding-3-small", "openai"),
+    ("claude-3-5-sonnet-20241022", "anthropic"),
+    ("claude-opus-4-5", "anthropic"),
+    ("claude-opus-4-6", "anthropic"),
+    ("claude-sonnet-4-5", "anthropic"),
+    ("gemini-2.5-pro", "google"),
+    ("gemini-2.5-flash", "google"),
+    ("gemini-1.5-flash", "google"),
+    ("gemini-3-pro-preview", "google"),
+    ("grok-4", "x-ai"),
+    ("grok-3-mini", "x-ai"),
+    ("mistral-small-latest", "mistral"),
+    ("command-r-plus", "cohere"),
+    ("sonar-pro", "perplexity"),
+]
+
+
+@given(st.sampled_from(BOTH_KNOW), usages(), st.integers(ms("2024-01-01"), NOW))
+@settings(max_examples=400)
+def test_our_arithmetic_is_that_of_genai_prices(known: tuple[str, str], usage: Usage, at_ms: int) -> None:
+    model, provider = known
+    assume(usage.input_tokens is not None and usage.output_tokens is not None)
+    theirs = genai_prices.calc_price(
+        genai_prices.Usage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cached_tokens or 0,
+            cache_write_tokens=usage.cache_write_tokens or 0,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens or 0,
+            output_reasoning_tokens=usage.reasoning_tokens or 0,
+        ),
+        model,
+        provider_id=provider,
+        genai_request_timestamp=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms),
+    )
+    cost = CATALOG.cost(model, None, at_ms, usage)
+    assert cost.nano == int((theirs.total_price * NANO).to_integral_value(ROUND_HALF_UP))
+    assert cost.currency == "USD"
+
+
+# --- what pricing must not do
+
+
+def run_alone(program: str) -> str:
+    """Run a program in a process of its own and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pricing_reaches_no_network_and_starts_no_thread() -> None:
+    out = run_alone(
+        """
+        import sys, threading
+
+        def refuse(event, args):
+            if event.startswith("socket.") or event == "_thread.start_new_thread":
+                raise SystemExit(f"{event} {args}")
+
+        sys.addaudithook(refuse)
+        from monitor.prices.catalog import Catalog
+        from monitor.rounds import Usage
+
+        catalog = Catalog.load()
+        for name in ("gpt-4o", "qwen-plus", "nobody-knows-me", "from-cache"):
+            print(catalog.cost(name, None, 1, Usage(5, 5)).status)
+        assert threading.active_count() == 1
+        """
+    )
+    assert out.split() == ["priced", "estimated", "unpriced", "free"]
+
+
+def test_the_large_list_is_imported_only_when_it_is_needed() -> None:
+    out = run_alone(
+        f"""
+        import sys
+        from monitor.prices.catalog import Catalog
+        from monitor.rounds import Usage
+
+        catalog = Catalog.load()
+        for name in ("qwen-max", "glm-5", "deepseek-chat", "doubao-pro-32k", "from-cache"):
+            assert catalog.cost(name, None, {NOW}, Usage(5, 5)).nano is not None
+        print("genai_prices" in sys.modules)
+        catalog.cost("gpt-4o", None, {NOW}, Usage(5, 5))
+        print("genai_prices" in sys.modules)
+        """
+    )
+    assert out.split() == ["False", "True"]
+
+
+def test_another_librarys_snapshot_does_not_change_our_prices() -> None:
+    from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
+
+    set_custom_snapshot(DataSnapshot(providers=[], from_auto_update=True))
+    try:
+        assert Catalog.load().cost("gpt-4o", None, NOW, Usage(1000, 0)).nano == 2_500_000
+    finally:
+        set_custom_snapshot(None)
+
+
+def test_invented_names_do_not_fill_the_memory() -> None:
+    catalog = Catalog.load()
+    for number in range(6000):
+        catalog.cost(f"gemini-2.5-pro-preview-{number}", None, NOW, Usage(1, 1))
+        catalog.cost(f"{number}" * 1000, "x" * 10_000, NOW, Usage(1, 1))
+    info = catalog._entry.cache_info()  # type: ignore[attr-defined]
+    assert info.currsize <= 4096
