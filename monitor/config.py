@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import tomllib
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
@@ -102,14 +103,21 @@ class Settings(BaseSettings):
     @classmethod
     def _exists(cls, value: str) -> str:
         if value == "local":
-            from tzlocal import get_localzone_name  # noqa: PLC0415 - only where it is needed
-
-            return get_localzone_name() or "UTC"
+            return value
         try:
             ZoneInfo(value)
         except (LookupError, ValueError, OSError):
             raise ValueError("no such time zone: use an IANA name such as Asia/Shanghai, or 'local'") from None
         return value
+
+    @cached_property
+    def zone(self) -> str:
+        """The IANA name of the zone in which days begin."""
+        if self.timezone != "local":
+            return self.timezone
+        from tzlocal import get_localzone_name  # noqa: PLC0415 - only where it is needed
+
+        return get_localzone_name() or "UTC"
 
     @classmethod
     def settings_customise_sources(

@@ -207,7 +207,7 @@ class Runtime:
     def asking(self, *, fresh: bool = True) -> Asking:
         """What answers need, after the log has been read as far as it goes just now."""
         as_of, behind = self._fresh() if fresh else (self.store.as_of(), None)
-        return Asking(self.store, as_of, behind, self.base_url, self.settings.timezone)
+        return Asking(self.store, as_of, behind, self.base_url, self.settings.zone)
 
     def _fresh(self) -> tuple[int | None, int | None]:
         ingester = self._ingester

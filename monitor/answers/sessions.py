@@ -211,7 +211,7 @@ def get_session(
     recent = ask.as_of is not None and ask.as_of - record.updated_at < _RECENT_MS
     return Session(
         **_figures(ask, record),
-        models=model_shares(record.slices),
+        models=model_shares(record.slices, brief=not detailed),
         since=None if from_ms is None else rfc3339(from_ms),
         note=UNDER_WAY if recent else None,
         rounds=rounds,
@@ -315,14 +315,17 @@ def _figures(ask: Asking, record: SessionRecord) -> dict[str, Any]:
     }
 
 
-def model_shares(slices: Sequence[Slice]) -> list[ModelShare]:
-    """The parts of each model, the one with the most rounds first."""
+def model_shares(slices: Sequence[Slice], *, brief: bool = False) -> list[ModelShare]:
+    """The parts of each model, the one with the most rounds first; `brief` gives rounds and cost only."""
     by_model: dict[str, list[Slice]] = {}
     for part in slices:
         by_model.setdefault(part.model or NO_MODEL, []).append(part)
     shares = []
     for model, parts in by_model.items():
         counts = added(part.counts for part in parts)
+        if brief:
+            shares.append(ModelShare(model=model, rounds=counts.rounds, cost=costs(parts)))
+            continue
         shares.append(
             ModelShare(
                 model=model,

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
-import anyio.abc
+import anyio.from_thread
+import anyio.to_thread
+from anyio.lowlevel import current_token
 from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
 
@@ -64,41 +66,66 @@ async def _stdio(runtime: Runtime, web: bool, ingest: bool, text_only: bool) -> 
     server.middleware.append(notice)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_signal, runtime)
+        page = _Page(runtime) if web else None
         if ingest:
-            tasks.start_soon(_start_ingesting, runtime, handshake_done, web)
+            tasks.start_soon(_start_ingesting, runtime, handshake_done, page)
         async with stdio_server() as (reader, writer):
             # After stdio_server took the real standard output, whatever else prints goes to standard error.
             with contextlib.redirect_stdout(sys.stderr):
                 low = server._lowlevel_server
                 await low.run(reader, writer, low.create_initialization_options())
+        if page is not None:
+            await page.close()
         runtime.close()
         tasks.cancel_scope.cancel()
 
 
-async def _start_ingesting(runtime: Runtime, handshake_done: anyio.Event, web: bool) -> None:
+async def _start_ingesting(runtime: Runtime, handshake_done: anyio.Event, page: _Page | None) -> None:
     with anyio.move_on_after(_START_ANYWAY_S):
         await handshake_done.wait()
     holds_lock = anyio.Event()
-    token = anyio.lowlevel.current_token()
+    token = current_token()
     runtime.start(on_lock=lambda: anyio.from_thread.run_sync(holds_lock.set, token=token))
-    if not web:
-        return
-    await holds_lock.wait()
-    try:
-        listener = _free_port(DEFAULT_PORT)
-    except OSError as error:
-        log.warning("the page is not served: %s", error)
-        return
-    from monitor.faces.web import app  # noqa: PLC0415 - only the ingesting process serves the page
+    if page is not None:
+        await holds_lock.wait()
+        await page.serve()
 
-    host, port = listener.getsockname()[:2]
-    runtime.publish_address(f"http://localhost:{port}")
-    await _serve_on(app.build(runtime), listener)
-    log.info("page closed on %s:%s", host, port)
+
+class _Page:
+    """The page and the API of the process that ingests, on the first free port."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._server: Any = None
+        self._closed = anyio.Event()
+
+    async def serve(self) -> None:
+        """Serve until `close`; a process that finds no port goes on without a page."""
+        from monitor.faces.mcp.sdk import EmbeddedServer  # noqa: PLC0415
+        from monitor.faces.web import app  # noqa: PLC0415 - only the ingesting process serves the page
+
+        try:
+            listener = _free_port(DEFAULT_PORT)
+        except OSError as error:
+            log.warning("the page is not served: %s", error)
+            return
+        self._runtime.publish_address(f"http://localhost:{listener.getsockname()[1]}")
+        self._server = EmbeddedServer(_uvicorn_config(app.build(self._runtime)))
+        try:
+            await self._server.serve(sockets=[listener])
+        finally:
+            self._closed.set()
+
+    async def close(self) -> None:
+        """Finish what is being answered and stop."""
+        if self._server is not None:
+            self._server.should_exit = True
+            with anyio.move_on_after(3):
+                await self._closed.wait()
 
 
 async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only: bool) -> None:
-    from monitor.faces.mcp.sdk import listening_socket  # noqa: PLC0415
+    from monitor.faces.mcp.sdk import EmbeddedServer, listening_socket  # noqa: PLC0415
     from monitor.faces.web import app  # noqa: PLC0415
 
     try:
@@ -123,7 +150,7 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
     sys.stderr.flush()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_signal, runtime)
-        await _serve_on(whole, listener)
+        await EmbeddedServer(_uvicorn_config(whole)).serve(sockets=[listener])
         tasks.cancel_scope.cancel()
 
 
@@ -138,14 +165,11 @@ def _mcp_app(server: MCPServer[Any]) -> Any:
     return server.streamable_http_app(transport_security=security)
 
 
-async def _serve_on(app: Any, listener: socket.socket) -> None:
+def _uvicorn_config(app: Any) -> Any:
     import uvicorn  # noqa: PLC0415
 
-    from monitor.faces.mcp.sdk import EmbeddedServer  # noqa: PLC0415
-
     # uvicorn's access log would go to standard output, which belongs to MCP.
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on")
-    await EmbeddedServer(config).serve(sockets=[listener])
+    return uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
 
 
 def _free_port(first: int) -> socket.socket:

@@ -16,7 +16,7 @@ from monitor.prices import names, overlay, providers
 from monitor.prices.money import Cost, CostStatus
 from monitor.prices.overlay import FxRate, PriceFile, PriceFileError, Row
 from monitor.prices.providers import Region
-from monitor.prices.rates import Epoch, Plan, Rates, Tier, Timeline
+from monitor.prices.rates import FOREVER, Epoch, Plan, Rates, Tier, Timeline
 from monitor.rounds import UNKNOWN_TIME, Usage
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
     offer: _Offer
     epoch: Epoch
+    #: The span in which this is the answer, `until` exclusive.
     since: int
     until: int
     #: None where it depends on the hour.
@@ -83,9 +84,6 @@ class _Answer(msgspec.Struct, frozen=True):
     status: CostStatus
     source: str
     undated_source: str
-
-
-_FOREVER = 1 << 62
 
 
 class _Entry:
@@ -103,11 +101,16 @@ class _Entry:
 
     def answer(self, at_ms: int) -> _Answer | None:
         """The first offer that has a price for this moment. Offers are looked for only as far as needed."""
+        since, until = -FOREVER, FOREVER
         with self._lock:
             for offer in self._known_then_new():
                 epoch = offer.timeline.at(at_ms)
-                if epoch is not None:
-                    answer = _answer(offer, epoch)
+                if epoch is None:
+                    # What comes after is right only for as long as this offer has nothing to say.
+                    start, end = offer.timeline.gap(at_ms)
+                    since, until = max(since, start), min(until, end)
+                else:
+                    answer = _answer(offer, epoch, since, until)
                     if at_ms == UNKNOWN_TIME:
                         self.newest = answer
                     else:
@@ -377,7 +380,7 @@ def _from_rows(
         )
 
 
-def _answer(offer: _Offer, epoch: Epoch) -> _Answer:
+def _answer(offer: _Offer, epoch: Epoch, since: int, until: int) -> _Answer:
     where = offer.list if offer.list != "genai-prices" else f"genai-prices {_genai_version()}"
     entry = offer.matched if offer.provider is None else f"{offer.provider}/{offer.matched}"
     source = f"{where}: {entry}"
@@ -393,8 +396,8 @@ def _answer(offer: _Offer, epoch: Epoch) -> _Answer:
     return _Answer(
         offer=offer,
         epoch=epoch,
-        since=-_FOREVER if epoch.since is None else epoch.since,
-        until=_FOREVER if epoch.until is None else epoch.until,
+        since=since if epoch.since is None else max(since, epoch.since),
+        until=until if epoch.until is None else min(until, epoch.until),
         plan=None if epoch.windows else epoch.plan,
         row=row,
         currency="USD" if row is None else row.currency,

@@ -12,7 +12,8 @@ import msgspec
 from monitor.rounds import UNKNOWN_TIME, Usage
 
 DAY_MS = 86_400_000
-_NO_BOUND = 1 << 62
+#: Beyond any token count and any time in milliseconds.
+FOREVER = 1 << 62
 _MILLION = 1_000_000
 
 
@@ -99,8 +100,8 @@ def _scale(tier: Tier) -> _Scaled:
     write = scaled(rates.cache_write, plain)
     output = scaled(rates.output)
     return _Scaled(
-        up_to_input=_NO_BOUND if tier.up_to_input is None else tier.up_to_input,
-        up_to_output=_NO_BOUND if tier.up_to_output is None else tier.up_to_output,
+        up_to_input=FOREVER if tier.up_to_input is None else tier.up_to_input,
+        up_to_output=FOREVER if tier.up_to_output is None else tier.up_to_output,
         scale=10**places,
         input=plain,
         cached=scaled(rates.cached, plain),
@@ -199,9 +200,9 @@ class Timeline:
     def __init__(self, epochs: Iterable[Epoch]) -> None:
         """`epochs` in any order; they must not overlap and there must be at least one."""
         self.epochs = tuple(
-            sorted(epochs, key=lambda epoch: -_NO_BOUND if epoch.since is None else epoch.since)
+            sorted(epochs, key=lambda epoch: -FOREVER if epoch.since is None else epoch.since)
         )
-        self._starts = [-_NO_BOUND if epoch.since is None else epoch.since for epoch in self.epochs]
+        self._starts = [-FOREVER if epoch.since is None else epoch.since for epoch in self.epochs]
 
     def at(self, at_ms: int) -> Epoch | None:
         """The epoch of this moment, the newest for UNKNOWN_TIME, None where the list had no price yet."""
@@ -212,3 +213,10 @@ class Timeline:
             return None
         epoch = self.epochs[index]
         return epoch if epoch.until is None or at_ms < epoch.until else None
+
+    def gap(self, at_ms: int) -> tuple[int, int]:
+        """Where `at` gives None: the span around this moment that has no epoch, its end exclusive."""
+        index = bisect_right(self._starts, at_ms) - 1
+        until = self.epochs[index].until if index >= 0 else None
+        following = self._starts[index + 1 : index + 2]
+        return -FOREVER if until is None else until, following[0] if following else FOREVER

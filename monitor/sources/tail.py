@@ -727,15 +727,13 @@ class Tail:
             window = stream.skip_to(history.offset)
             if window is None:
                 if stream.end != "complete" and self._may_grow(file):
-                    # A copy that is still being written: what it has so far was most likely read.
-                    file.stop_stream()
-                    file.waiting = True
-                    file.settle(0)
-                    return False
+                    return self._wait_for_stream(file)
                 break
             if _digest(window) == history.tail:
                 best, best_window = history, window
         if best is None:
+            if size < FINGERPRINT_LEAST and stream.end == "cut" and self._may_grow(file):
+                return self._wait_for_stream(file)  # too short to tell what it is a copy of
             best = self._histories.begin(head[:size])
             best_window = b""
         if stream.position != best.offset:
@@ -752,6 +750,13 @@ class Tail:
         best.head_size = min(best.fingerprint_size, WINDOW)
         best.head = _digest(head[: best.head_size])
         return True
+
+    def _wait_for_stream(self, file: _File) -> bool:
+        """A copy that is still being written: what it has so far was most likely read."""
+        file.stop_stream()
+        file.waiting = True
+        file.settle(0)
+        return False
 
     def _may_grow(self, file: _File) -> bool:
         return self._clock() - file.changed < self._quiet_seconds

@@ -25,20 +25,34 @@ def be_strict(server: MCPServer[Any]) -> None:
         metadata.arg_model.model_rebuild(force=True)
         tool.parameters = _without_titles(metadata.arg_model.model_json_schema(by_alias=True))
         if metadata.output_schema is not None:
-            metadata.output_schema = _without_titles(metadata.output_schema)
+            metadata.output_schema = _never_null(_without_titles(metadata.output_schema))
 
 
 def _without_titles(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {
-            # A property may itself be called "title": its value is then a schema, not a text.
-            name: _without_titles(value)
-            for name, value in schema.items()
-            if not (name == "title" and isinstance(value, str))
-        }
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
-    return schema
+    if not isinstance(schema, dict):
+        return schema
+    # A property may itself be called "title": its value is then a schema, not a text.
+    return {n: _without_titles(v) for n, v in schema.items() if not (n == "title" and isinstance(v, str))}
+
+
+def _never_null(schema: Any) -> Any:
+    """A schema of answers that leave out what they don't know: no null, and no default to fill in."""
+    if isinstance(schema, list):
+        return [_never_null(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    choices = schema.get("anyOf")
+    if isinstance(choices, list):
+        real = [choice for choice in choices if choice != {"type": "null"}]
+        if len(real) == 1:
+            schema = {**{name: value for name, value in schema.items() if name != "anyOf"}, **real[0]}
+    return {
+        name: {n: _never_null(v) for n, v in value.items()} if name in ("properties", "$defs") else _never_null(value)
+        for name, value in schema.items()
+        if name != "default" and (name, value) != ("additionalProperties", False)
+    }
 
 
 class EmbeddedServer(uvicorn.Server):
