@@ -268,6 +268,7 @@ class Runtime:
 
     def publish_address(self, url: str) -> None:
         """Tell other processes where this one serves the page."""
+        self._make_folder()
         self._address = url
         path = self.folder / ADDRESS_NAME
         temporary = path.with_suffix(f".{os.getpid()}")

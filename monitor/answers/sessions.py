@@ -228,8 +228,13 @@ def find(ask: Asking, session_id: str, since: int | None = None) -> SessionRecor
     """
     record = ask.store.session(session_id, since)
     if record is None:
-        near = ask.store.similar(session_id)
-        hint = f"Similar: {', '.join(near)}." if near else "No session has been read from the log yet."
+        near = ask.store.similar(session_id[:400])
+        if near:
+            hint = f"Similar: {', '.join(near)}."
+        elif ask.store.session_count():
+            hint = "No id is like it."
+        else:
+            hint = "No session has been read from the log yet."
         raise NotFound(f"No session {session_id[:200]!r}. {hint} list_sessions shows all.")
     return record
 

@@ -148,10 +148,24 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
         runtime.start()
     sys.stderr.write(f"page  http://{shown}:{port}/\nMCP   http://{shown}:{port}/mcp\n")
     sys.stderr.flush()
+    serving = EmbeddedServer(_uvicorn_config(whole))
+    interrupted = False
+
+    async def until_signal() -> None:
+        nonlocal interrupted
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                interrupted = number == signal.SIGINT
+                serving.force_exit = serving.should_exit  # the second time at once
+                serving.should_exit = True
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_until_signal, runtime)
-        await EmbeddedServer(_uvicorn_config(whole)).serve(sockets=[listener])
+        tasks.start_soon(until_signal)
+        await serving.serve(sockets=[listener])
         tasks.cancel_scope.cancel()
+    runtime.close()
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _mcp_app(server: MCPServer[Any]) -> Any:
@@ -170,6 +184,13 @@ def _uvicorn_config(app: Any) -> Any:
 
     # uvicorn's access log would go to standard output, which belongs to MCP.
     return uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+
+
+def first_free_port(first: int) -> int:
+    """A port on loopback that nothing listens on just now."""
+    with contextlib.closing(_free_port(first)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _free_port(first: int) -> socket.socket:

@@ -132,6 +132,8 @@ class Catalog:
         """Later `overlays` win over earlier ones. See `Catalog.load`."""
         self.region: Region = region
         self.base_currency = next((f.base_currency for f in reversed(overlays) if f.base_currency), None)
+        # A zero needs a currency to be shown in, whoever answered.
+        self._nothing_in = self.base_currency or "USD"
         fx: dict[str, FxRate] = {}
         self._aliases: dict[str, str] = {}
         self._pinned: dict[str, str] = {}
@@ -181,9 +183,9 @@ class Catalog:
                 return _UNPRICED if known else _NONE
         if not known:
             answered_itself = answer.row is not None and answer.row.gateway
-            return Cost("free", 0, None, answer.source) if answered_itself else _NONE
+            return Cost("free", 0, self._nothing_in, answer.source) if answered_itself else _NONE
         if answer.status == "free":
-            return Cost("free", 0, answer.currency, answer.source)
+            return Cost("free", 0, answer.currency or self._nothing_in, answer.source)
         plan = answer.plan or answer.epoch.plan_at(at_ms)
         status, source = answer.status, answer.source
         if at_ms == UNKNOWN_TIME:

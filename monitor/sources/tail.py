@@ -508,10 +508,16 @@ class Tail:
     def _is_copy(self, file: _File, history: _History) -> bool:
         """Whether `file` is so far a copy of the beginning of another file that is held (copytruncate)."""
         assert file.fd is not None
+        end = _window(file.fd, file.size)
         for other in self._files.values():
             if other is file or other.history is not history or other.codec or other.fd is None:
                 continue
-            if other.size >= file.size and _window(other.fd, file.size) == _window(file.fd, file.size):
+            # The other one must still be what was read: it may have been overwritten with this very content.
+            intact = (
+                _digest(_window(other.fd, history.offset)) == history.tail
+                and _digest(os.pread(other.fd, history.head_size, 0)) == history.head
+            )
+            if intact and _window(other.fd, file.size) == end:
                 return True
         return False
 
