@@ -66,6 +66,9 @@ class LogSource:
         self._reader = HigressReader()
         self._unwrappers: dict[bytes, Unwrapper] = {}
         self._occurrences: dict[bytes, dict[bytes, int]] = {}
+        #: Of files with an unfinished record: the state before it.
+        self._held: dict[bytes, FileState] = {}
+        self._sizes: dict[bytes, int] = {}
         self._tail: Tail | None = None
 
     @property
@@ -73,6 +76,7 @@ class LogSource:
         """The files, from where the store says that they were read to."""
         if self._tail is None:
             known = [_state_decoder.decode(c.position) for c in self._store.checkpoints(self.name)]
+            self._sizes = {state.id: state.size for state in known}
             self._tail = Tail(self.path, max_rotate=self._max_rotate, known=known)
         return self._tail
 
@@ -82,6 +86,7 @@ class LogSource:
             self._tail.close()
             self._tail = None
         self._unwrappers.clear()
+        self._held.clear()
         self._occurrences.clear()
         self._reader.forget()
 
@@ -123,10 +128,31 @@ class LogSource:
             if not self._keep_content and round_.conversation is not None:
                 round_ = msgspec.structs.replace(round_, conversation=None)
             rounds.append(PricedRound(round_, cost(round_.model, round_.host, round_.started_at, round_.usage)))
-        state = chunk.state
-        if unwrapper.held is not None:
-            state = self.tail.hold(state, unwrapper.held)
-        checkpoint = Checkpoint(
+        return Batch(
+            rounds=rounds,
+            skipped=[SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()],
+            checkpoints=[self._checkpoint(self._taken(chunk, unwrapper.held))],
+            occurrences=occurrences,
+            restarted=[file] if chunk.fresh else [],
+        )
+
+    def _taken(self, chunk: Chunk, held: int | None) -> FileState:
+        """The state up to which whole records were taken; `held` is where an unfinished one begins."""
+        file = chunk.state.id
+        if held is None:
+            self._held.pop(file, None)
+            return chunk.state
+        if held >= chunk.start or file not in self._held:
+            count, at = 0, chunk.start
+            while at < held:
+                at += len(chunk.lines[count]) + 1
+                count += 1
+            self._held[file] = chunk.state_after(count)
+        return self._held[file]
+
+    def _checkpoint(self, state: FileState) -> Checkpoint:
+        self._sizes[state.id] = state.size
+        return Checkpoint(
             id=state.id,
             source=self.name,
             path=state.path,
@@ -134,13 +160,11 @@ class LogSource:
             size=state.size,
             position=msgspec.msgpack.encode(state),
         )
-        return Batch(
-            rounds=rounds,
-            skipped=[SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()],
-            checkpoints=[checkpoint],
-            occurrences=occurrences,
-            restarted=[file] if chunk.fresh else [],
-        )
+
+    def grown(self) -> list[Checkpoint]:
+        """Checkpoints of files that only gained a torn line, so that others can see that they were looked at."""
+        states = [state for state in self.tail.states() if state.id not in self._held]
+        return [self._checkpoint(state) for state in states if self._sizes.get(state.id) != state.size]
 
     def _occurrence(self, file: bytes, key: bytes) -> int:
         """How often this record has now stood in this file."""
@@ -157,7 +181,7 @@ class LogSource:
             exists = True
         except OSError:
             exists = False
-        problems = tuple(SourceProblem(self.name, str(p.path), f"{p.what}: {p.way_out}") for p in self.tail.problems())
+        problems = tuple(SourceProblem(self.name, p.path, f"{p.reason}: {p.remedy}") for p in self.tail.problems())
         return SourceState(self.name, exists, self.tail.pending_bytes(), problems)
 
 
@@ -221,8 +245,9 @@ class Ingester:
             except BaseException:
                 source.restart()
                 raise
-        if moved:
-            self._store.add(Batch(as_of=began))
+        looked_at = [checkpoint for source in self.sources for checkpoint in source.grown()]
+        if moved or looked_at:
+            self._store.add(Batch(checkpoints=looked_at, as_of=began))
         states = tuple(source.state() for source in self.sources)
         with self._changed:
             self._as_of, self._seen, self._states = began, seen, states
@@ -322,4 +347,3 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-

@@ -200,7 +200,9 @@ class Runtime:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"--data-dir {self.folder}: {error.strerror}: name a folder that can be written") from None
+            raise ConfigError(
+                f"--data-dir {self.folder}: {error.strerror}: name a folder that can be written"
+            ) from None
 
     # -- freshness --------------------------------------------------------------------------------
 

@@ -201,9 +201,7 @@ LONG = Profile(
     models=_EVERYDAY_MODELS,
 )
 #: The Console's default: no conversations, lines of about 1.3 KB.
-LITE = Profile(
-    name="lite", mode="lite", tool_definition_tokens=3000, turns=20, sessions=32, models=_EVERYDAY_MODELS
-)
+LITE = Profile(name="lite", mode="lite", tool_definition_tokens=3000, turns=20, sessions=32, models=_EVERYDAY_MODELS)
 #: Config ``{}``: details as objects, no conversations.
 BARE = replace(LITE, name="bare", mode="bare")
 #: Two weeks of a small team, with a bit of everything.
@@ -353,9 +351,7 @@ def _sorted(totals: dict[str | None, Totals]) -> list[tuple[str | None, Totals]]
 
 # --- How Go and Envoy write it -----------------------------------------------------------------
 
-_GO_HTML = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-)
+_GO_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 def go_text(text: str) -> str:
@@ -422,8 +418,7 @@ def _call(name: str, result: str, **arguments: object) -> tuple[str, str, str]:
 _ENGLISH = (
     _Exchange(
         'Job @@ in CI fails about one time in five with "timed out waiting for lock". Can you find out why?',
-        "A lock that only sometimes times out points to two workers sharing one path. Check the fixture "
-        "scope first.",
+        "A lock that only sometimes times out points to two workers sharing one path. Check the fixture scope first.",
         "Two workers share `/tmp/cache.lock`, because the fixture is session scoped but the path is "
         "fixed. Use the worker's own directory:\n\n```python\n@pytest.fixture\n"
         "def cache(tmp_path):\n"
@@ -435,8 +430,7 @@ _ENGLISH = (
     ),
     _Exchange(
         "The disk on build-@@.example.com is at 97%. What is safe to delete?",
-        "Look at the large directories before suggesting anything; images and old artifacts are the "
-        "usual cause.",
+        "Look at the large directories before suggesting anything; images and old artifacts are the usual cause.",
         "Mostly container layers: 41 GB of images that nothing has used for 30 days, and 12 GB of old "
         "artifacts. `docker image prune --filter until=720h` frees the first part; nothing running needs "
         "them. I have deleted nothing yet.",
@@ -447,8 +441,7 @@ _ENGLISH = (
     ),
     _Exchange(
         "How do I get from Oslo to Bergen on Friday with two bikes, arriving before 18:00?",
-        "Bikes need a reservation on the long distance trains, so only departures with free bike places "
-        "count.",
+        "Bikes need a reservation on the long distance trains, so only departures with free bike places count.",
         "Take the 08:25 train; it arrives at 14:57 & has places for bikes left (reservation needed, one "
         "each). The 12:03 arrives at 18:36, which is too late. Shall I draft the booking for ticket "
         "group @@?",
@@ -458,19 +451,14 @@ _ENGLISH = (
         ),
     ),
     _Exchange(
-        "Why is this query slow? SELECT * FROM orders WHERE status <> 'done' AND created_at > now() - "
-        "interval '1 day'",
+        "Why is this query slow? SELECT * FROM orders WHERE status <> 'done' AND created_at > now() - interval '1 day'",
         "An index on status alone does not help with <>. A partial index on created_at would.",
         "It reads all @@ thousand rows: `status <> 'done'` cannot use the index on `status`. A partial "
         "index fits, since few orders are open:\n\n```sql\nCREATE INDEX CONCURRENTLY open_orders\n    ON "
         "orders (created_at) WHERE status <> 'done';\n```\nExpect about 3 ms instead of 1.9 s.",
         (
-            _call(
-                "sql", "table", query="EXPLAIN (ANALYZE, BUFFERS) SELECT * FROM orders WHERE status <> 'done'"
-            ),
-            _call(
-                "sql", "table", query="SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'orders'"
-            ),
+            _call("sql", "table", query="EXPLAIN (ANALYZE, BUFFERS) SELECT * FROM orders WHERE status <> 'done'"),
+            _call("sql", "table", query="SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'orders'"),
         ),
     ),
     _Exchange(
@@ -514,8 +502,7 @@ _ENGLISH = (
         (_call("exec", "code", command="git diff --cached"),),
     ),
     _Exchange(
-        "Plan three rainy days in Lisbon with a five-year-old & a budget of 400 €. No more than @@ steps "
-        "a day :)",
+        "Plan three rainy days in Lisbon with a five-year-old & a budget of 400 €. No more than @@ steps a day :)",
         "Indoors, close together, with breaks. The oceanarium takes half a day.",
         "Day 1: Oceanarium (about 45 €), then the cable car if it stops raining. Day 2: tram museum, and "
         "cake in Belém. Day 3: the science pavilion; it is warm, loud and dry. Together about 260 €, so "
@@ -603,17 +590,13 @@ _CHINESE = (
 _SYSTEM: dict[Language, tuple[str, ...]] = {
     "en": (
         "You are a careful assistant with access to tools. Say what you did and what you did not do.",
-        "Before you change a file, read it. Prefer the smallest change that solves the problem, and run "
-        "the tests.",
-        "Never print passwords, tokens or keys. If a command might delete data, ask first & wait for a "
-        '"yes".',
+        "Before you change a file, read it. Prefer the smallest change that solves the problem, and run the tests.",
+        'Never print passwords, tokens or keys. If a command might delete data, ask first & wait for a "yes".',
         '## Tools\n- read: {"path": string} -> text of a file\n- exec: {"command": string} -> output '
         "and exit code\n"
         '- edit: {"path": string, "find": string, "replace": string}',
-        "Answer in the language of the question. Keep answers short; use a list where there are more "
-        "than two things.",
-        "When a tool fails, read its message <stderr> before you try again, and do not try the same "
-        "thing three times.",
+        "Answer in the language of the question. Keep answers short; use a list where there are more than two things.",
+        "When a tool fails, read its message <stderr> before you try again, and do not try the same thing three times.",
         "## Workspace\nNotes are in `notes/`, one file per day. The user works from 08:00 to 18:00 UTC; "
         "outside of that, only send what cannot wait.",
         "For travel questions, give times in local time with the 24-hour clock, and prices with taxes.",
@@ -625,21 +608,16 @@ _SYSTEM: dict[Language, tuple[str, ...]] = {
         '## 工具\n- read：{"path": string} -> 文件内容\n- exec：{"command": string} -> 输出与退出码',
         "用提问的语言回答，尽量简短；超过两点时使用列表。",
         "工具失败时先看 <stderr> 的内容再重试，同样的操作不要尝试三次以上。",
-        "## 工作区\n笔记在 `notes/` 目录，每天一个文件。用户的工作时间是 9:00 到 18:00，"
-        "其余时间只发送不能等的内容。",
+        "## 工作区\n笔记在 `notes/` 目录，每天一个文件。用户的工作时间是 9:00 到 18:00，其余时间只发送不能等的内容。",
     ),
 }
 
 
 def _log_line(r: random.Random, i: int) -> str:
     level = ("INFO ", "INFO ", "INFO ", "WARN ", "ERROR")[i % 5]
-    what = ("job finished", "lease renewed", "retry in 5s", "slow query", "connection reset by peer")[
-        r.randrange(5)
-    ]
+    what = ("job finished", "lease renewed", "retry in 5s", "slow query", "connection reset by peer")[r.randrange(5)]
     at = f"2026-02-01T{r.randrange(24):02d}:{r.randrange(60):02d}:{r.randrange(60):02d}Z"
-    return (
-        f"{at} {level} worker-{r.randrange(16)} {what} id={r.randrange(16**8):08x} took={r.randrange(9000)}ms"
-    )
+    return f"{at} {level} worker-{r.randrange(16)} {what} id={r.randrange(16**8):08x} took={r.randrange(9000)}ms"
 
 
 def _code_line(r: random.Random, i: int) -> str:
@@ -657,9 +635,7 @@ def _code_line(r: random.Random, i: int) -> str:
 def _test_line(r: random.Random, i: int) -> str:
     name = ("lock", "fetch", "rounding", "encoding", "timeout", "resume")[i % 6]
     how = "FAILED" if i % 11 == 0 else "PASSED"
-    return (
-        f"tests/test_{name}.py::test_{name}_{r.randrange(100)}[{r.randrange(16)}-utf8] {how} [{i % 100:3d}%]"
-    )
+    return f"tests/test_{name}.py::test_{name}_{r.randrange(100)}[{r.randrange(16)}-utf8] {how} [{i % 100:3d}%]"
 
 
 def _table_line(r: random.Random, i: int) -> str:
@@ -1080,9 +1056,7 @@ class _Gateway:
         if phase == "error":
             service = 1 + int(random01() * 400) if status != "504" else 60_000
         chat_id = f"{'msg_01' if model.shape == 'anthropic' else 'chatcmpl-'}{bits:028x}"
-        turn = _Turn(
-            session, at, service, first, stream, outcome, metered, output, thinking, chat_id, call_ids, calls
-        )
+        turn = _Turn(session, at, service, first, stream, outcome, metered, output, thinking, chat_id, call_ids, calls)
         self.order += 1
         # The order breaks ties, so that turns are never compared.
         heapq.heappush(self.queue, (at + service, self.order, turn))
@@ -1257,9 +1231,7 @@ class _Gateway:
             local, waited, reason = "-", "-", "delayed_connect_error:_111"
         elif "UT" in flags or status == "0":
             waited = "-"
-        sent = (
-            0 if status == "0" else 180 if phase != "done" else 400 + turn.output * (90 if turn.stream else 5)
-        )
+        sent = 0 if status == "0" else 180 if phase != "done" else 400 + turn.output * (90 if turn.stream else 5)
         return (
             f'}}","authority":"gateway.example.com","bytes_received":"{400 + session.context * 4}",'
             f'"bytes_sent":"{sent}","downstream_local_address":"192.0.2.2:8080",'
@@ -1315,8 +1287,7 @@ class _Gateway:
         at = _time(now)[:-1]
         text = r.choice(
             (
-                f"{at}512Z\tinfo\txdsproxy\tconnected to delta upstream XDS server: "
-                f"127.0.0.1:15012\tid={now % 90}",
+                f"{at}512Z\tinfo\txdsproxy\tconnected to delta upstream XDS server: 127.0.0.1:15012\tid={now % 90}",
                 f"[{at.replace('T', ' ')}][{20 + now % 9}][warning][config] "
                 f"[external/envoy/source/extensions/"
                 "config_subscription/grpc/grpc_stream.h:152] StreamAggregatedResources gRPC config stream to "
@@ -1339,9 +1310,7 @@ def _uuid(r: random.Random) -> str:
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[ord(h[16]) & 3]}{h[17:20]}-{h[20:]}"
 
 
-def lines(
-    profile: Profile, seed: int, limit: int | None = None, expected: Expected | None = None
-) -> Iterator[bytes]:
+def lines(profile: Profile, seed: int, limit: int | None = None, expected: Expected | None = None) -> Iterator[bytes]:
     """At most `limit` lines of an access log, each with its line end; the same for the same profile and seed.
 
     Without a limit it goes on until the profile's sessions are used up, which for most profiles is

@@ -37,7 +37,7 @@ UNDER_WAY = "The gateway writes its log every 10 s or 64 KiB: the current turn m
 #: Where an agent finds the id of its own session.
 HOW_TO_FIND_YOUR_ID = (
     "Pass your own session id as session_id. OpenClaw: copy the value after `session=` from the `Runtime:` line in "
-    "your first message or system prompt, or call session_status with sessionKey \"current\". Other clients: the "
+    'your first message or system prompt, or call session_status with sessionKey "current". Other clients: the '
     "value that your client sends as session header. list_sessions shows all ids; do not guess by recency."
 )
 

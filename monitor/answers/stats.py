@@ -110,7 +110,9 @@ def stats_by_model(
         )
         for model, parts in by_model.items()
     ]
-    rows.sort(key=lambda row: (-_weight(by_model[None if row.model == NO_MODEL else row.model]), -row.rounds, row.model))
+    rows.sort(
+        key=lambda row: (-_weight(by_model[None if row.model == NO_MODEL else row.model]), -row.rounds, row.model)
+    )
     return ModelStats(
         rows=rows,
         totals=_totals(ask, slices, begin is None and end is None),

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import xxhash
 
-from monitor.rounds import START, UNKNOWN_TIME, Conversation, Position, Round, SessionSource
+from monitor.rounds import UNKNOWN_TIME, Conversation, Position, Round, SessionSource
 from monitor.session_keys import bounded, runtime_line
 from monitor.sources import usage as token_usage
 from monitor.sources.times import epoch_ms
@@ -366,6 +366,7 @@ class HigressReader:
         conversation, names = self._conversation(record, log, known, where)
         session_id: str | None
         source: SessionSource | None
+        aliases: tuple[str, ...]
         if log.session_id:
             session_id, source, aliases = bounded(log.session_id), "header", ()
         elif names:

@@ -57,7 +57,7 @@ def _from_number(number: float) -> int | None:
 def _other_format(text: str) -> int | None:
     for form in _FORMATS:
         try:
-            return _plausible(_milliseconds(datetime.strptime(text, form)))  # noqa: DTZ007 - the zone is added below
+            return _plausible(_milliseconds(datetime.strptime(text, form)))
         except ValueError:
             continue
     return None

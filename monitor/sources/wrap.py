@@ -67,7 +67,12 @@ class Unwrapper:
                     yield Record(line, end)
             elif first.isdigit() and (match := _CRI.match(line)) is not None:
                 yield from self._piece(
-                    match[2].decode(), line[match.end() :].rstrip(b"\r"), match[3] == b"F", begin, end, match[1].decode()
+                    match[2].decode(),
+                    line[match.end() :].rstrip(b"\r"),
+                    match[3] == b"F",
+                    begin,
+                    end,
+                    match[1].decode(),
                 )
             else:
                 yield Record(line, end)

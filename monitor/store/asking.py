@@ -55,12 +55,10 @@ _SESSION_COLUMNS = (
 )
 
 
-def session_record(
-    db: sqlite3.Connection, labels: Labels, name: str, since: int | None = None
-) -> SessionRecord | None:
+def session_record(db: sqlite3.Connection, labels: Labels, name: str, since: int | None = None) -> SessionRecord | None:
     """A session by any of its names."""
     row = db.execute(
-        f"SELECT {_SESSION_COLUMNS} FROM session WHERE sid = (SELECT sid FROM session_name WHERE name = ?)",  # noqa: S608
+        f"SELECT {_SESSION_COLUMNS} FROM session WHERE sid = (SELECT sid FROM session_name WHERE name = ?)",
         (name,),
     ).fetchone()
     if row is None:
@@ -69,7 +67,7 @@ def session_record(
         return _records(db, labels, [row])[0]
     low = (since - EPOCH_MS) << 22
     rows = db.execute(
-        f"SELECT model, price, {SUMS}, min(rid), max(rid) FROM round WHERE sid = ? AND rid >= ? GROUP BY model, price",  # noqa: S608
+        f"SELECT model, price, {SUMS}, min(rid), max(rid) FROM round WHERE sid = ? AND rid >= ? GROUP BY model, price",
         (row[0], low),
     ).fetchall()
     whole = _records(db, labels, [row])[0]
@@ -85,7 +83,8 @@ def session_record(
 
 def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) -> SessionPage:
     """One page of sessions in the asked order."""
-    where, values = ["kind = 0"], []
+    where = ["kind = 0"]
+    values: list[str | float] = []
     if query.since is not None:
         where.append("last_at >= ?")
         values.append(query.since)
@@ -117,7 +116,7 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
     filtered = len(where) > 1
     condition = " AND ".join(where)
     if filtered:
-        total = int(db.execute(f"SELECT count(*) FROM session WHERE {condition}", values).fetchone()[0])  # noqa: S608
+        total = int(db.execute(f"SELECT count(*) FROM session WHERE {condition}", values).fetchone()[0])
     else:
         total = count_sessions(db)
     column = _SORT_COLUMNS[query.sort_by]
@@ -126,8 +125,7 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
         condition += f" AND ({column}, sid) < (?, ?)"
         values += [at, sid]
     rows = db.execute(
-        f"SELECT {_SESSION_COLUMNS}, {column} FROM session WHERE {condition} "  # noqa: S608
-        f"ORDER BY {column} DESC, sid DESC LIMIT ?",
+        f"SELECT {_SESSION_COLUMNS}, {column} FROM session WHERE {condition} ORDER BY {column} DESC, sid DESC LIMIT ?",
         (*values, query.limit + 1),
     ).fetchall()
     more = len(rows) > query.limit
@@ -138,7 +136,7 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
 
 def unnamed_records(db: sqlite3.Connection, labels: Labels) -> list[SessionRecord]:
     """The rounds without a session, by consumer."""
-    rows = db.execute(f"SELECT {_SESSION_COLUMNS} FROM session WHERE kind = 1 ORDER BY last_at DESC").fetchall()  # noqa: S608
+    rows = db.execute(f"SELECT {_SESSION_COLUMNS} FROM session WHERE kind = 1 ORDER BY last_at DESC").fetchall()
     return _records(db, labels, rows)
 
 
@@ -149,16 +147,18 @@ def _records(db: sqlite3.Connection, labels: Labels, rows: Sequence[tuple[Any, .
     marks = ",".join("?" * len(sids))
     slices: dict[int, list[Slice]] = {sid: [] for sid in sids}
     for r in db.execute(
-        f"SELECT sid, model, price, {', '.join(COUNTS)} FROM session_slice WHERE sid IN ({marks})",  # noqa: S608
+        f"SELECT sid, model, price, {', '.join(COUNTS)} FROM session_slice WHERE sid IN ({marks})",
         sids,
     ):
         slices[r[0]].append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
     aliases: dict[int, list[str]] = {}
-    for sid, name in db.execute(f"SELECT sid, name FROM session_name WHERE sid IN ({marks}) ORDER BY name", sids):  # noqa: S608
+    for sid, name in db.execute(f"SELECT sid, name FROM session_name WHERE sid IN ({marks}) ORDER BY name", sids):
         aliases.setdefault(sid, []).append(name)
     records = []
     for row in rows:
-        sid, kind, session_id, inferred, first, last, model, consumer, agent, channel, parent, question, sources = row[:13]
+        sid, kind, session_id, inferred, first, last, model, consumer, agent, channel, parent, question, sources = row[
+            :13
+        ]
         source: Literal["header", "inferred"] | None = None if kind else ("inferred" if inferred else "header")
         records.append(
             SessionRecord(
@@ -215,7 +215,7 @@ def round_page(
     low = -(1 << 63) if since is None else (since - EPOCH_MS) << 22
     high = (1 << 63) - 1 if before is None else _decode_cursor(before, "round")[1] - 1
     rows = db.execute(
-        f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "  # noqa: S608
+        f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "
         "WHERE r.sid = ? AND r.rid BETWEEN ? AND ? ORDER BY r.rid DESC LIMIT ?",
         (sid, low, high, -1 if limit is None else limit + 1),
     ).fetchall()
@@ -233,7 +233,7 @@ def one_round(
     db: sqlite3.Connection, labels: Labels, name: str | None, number: int | None, key: bytes | None
 ) -> StoredRound | None:
     """One round by its number in a session, or by its key."""
-    select = f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "  # noqa: S608
+    select = f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "
     if key is not None:
         # A key does not tell its round's time, but the page and the tools give the id that does.
         rid = int.from_bytes(key[:8], "big", signed=True)
@@ -256,7 +256,9 @@ def round_key(rid: int, key: bytes) -> bytes:
 
 
 def _stored(row: tuple[Any, ...], labels: Labels, number: int, session_id: str | None) -> StoredRound:
-    (rid, key, _, model, price, input_, output, reasoning, cached, write, write_1h, nano, latency, ttft, status) = row[:15]
+    (rid, key, _, model, price, input_, output, reasoning, cached, write, write_1h, nano, latency, ttft, status) = row[
+        :15
+    ]
     flags, request_id, response_id, extra, source, consumer, route, function, user_id, host = row[15:]
     tag = labels.price(price)
     usage = Usage(input_, output, reasoning, cached, write, write_1h, lower_bound=bool(flags & LOWER_BOUND))
@@ -312,7 +314,7 @@ def content_keys(db: sqlite3.Connection, rounds: Sequence[StoredRound]) -> list[
 def total_slices(db: sqlite3.Connection, labels: Labels, since: int | None, until: int | None) -> list[Slice]:
     """Sums by model and price."""
     if since is None and until is None:
-        rows = db.execute(f"SELECT model, price, {', '.join(COUNTS)} FROM total").fetchall()  # noqa: S608
+        rows = db.execute(f"SELECT model, price, {', '.join(COUNTS)} FROM total").fetchall()
     else:
         rows = _window(db, "model, price", since, until)
     return [Slice(labels.name(r[0]), labels.price(r[1]), Counts(*r[2:])) for r in rows]
@@ -324,7 +326,8 @@ def _window(db: sqlite3.Connection, columns: str, since: int | None, until: int 
     high = _NEVER if until is None else until
     first = -(-low // QUARTER_MS) * QUARTER_MS
     last = high // QUARTER_MS * QUARTER_MS
-    parts, values = [], []
+    parts: list[str] = []
+    values: list[int] = []
     if first < last:
         parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM quarter WHERE at >= ? AND at < ?")
         values += [first, last]
@@ -332,13 +335,13 @@ def _window(db: sqlite3.Connection, columns: str, since: int | None, until: int 
     else:
         edges = [(low, high)]
     for begin, end in edges:
-        if begin < end and end < _NEVER:
+        if begin < end < _NEVER:
             parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
             values += [(begin - EPOCH_MS) << 22, (end - EPOCH_MS) << 22]
     if not parts:
         return []
     return db.execute(
-        f"SELECT {columns}, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) GROUP BY {columns}",  # noqa: S608
+        f"SELECT {columns}, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) GROUP BY {columns}",
         values,
     ).fetchall()
 
@@ -351,7 +354,8 @@ def dimension_slices(
     high = _NEVER if until is None else until
     first = -(-low // DAY_MS) * DAY_MS
     last = high // DAY_MS * DAY_MS
-    parts, values = [], []
+    parts: list[str] = []
+    values: list[int] = []
     columns = "facet, model, price"
     if first < last:
         parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM day WHERE at >= ? AND at < ?")
@@ -360,14 +364,14 @@ def dimension_slices(
     else:
         edges = [(low, high)]
     for begin, end in edges:
-        if begin < end and end < _NEVER:
+        if begin < end < _NEVER:
             parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
             values += [(begin - EPOCH_MS) << 22, (end - EPOCH_MS) << 22]
     found: dict[str, list[Slice]] = {}
     if not parts:
         return found
     for r in db.execute(
-        f"SELECT f.{dimension}, u.model, u.price, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) AS u "  # noqa: S608
+        f"SELECT f.{dimension}, u.model, u.price, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) AS u "
         f"JOIN facet AS f ON f.id = u.facet GROUP BY f.{dimension}, u.model, u.price",
         values,
     ):
@@ -425,10 +429,10 @@ def time_buckets(
         high = min(bounds[1] + QUARTER_MS, _NEVER if until is None else until)
         unit = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}[grain]
         label = f"strftime('{unit}', (at + {_offset_sql(ZoneInfo(timezone), low, high)}) / 1000, 'unixepoch')"
-        edge = f"(SELECT *, (rid >> 22) + {EPOCH_MS} AS at FROM round WHERE rid >= ? AND rid < ?)"  # noqa: S608
+        edge = f"(SELECT *, (rid >> 22) + {EPOCH_MS} AS at FROM round WHERE rid >= ? AND rid < ?)"
         columns = "label, model, price"
         for r in db.execute(
-            f"SELECT {columns}, {_COUNT_SUMS} FROM ("  # noqa: S608
+            f"SELECT {columns}, {_COUNT_SUMS} FROM ("
             f"SELECT {label} AS label, model, price, {', '.join(COUNTS)} FROM quarter WHERE at >= ? AND at < ? "
             f"UNION ALL SELECT {label}, model, price, {SUMS} FROM {edge} GROUP BY 1, 2, 3 "
             f"UNION ALL SELECT {label}, model, price, {SUMS} FROM {edge} GROUP BY 1, 2, 3) GROUP BY {columns}",
@@ -437,7 +441,7 @@ def time_buckets(
             found.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
         sessions.update(
             db.execute(
-                f"SELECT label, count(DISTINCT p.sid) FROM ("  # noqa: S608
+                f"SELECT label, count(DISTINCT p.sid) FROM ("
                 f"SELECT {label} AS label, sid FROM presence WHERE at >= ? AND at < ? "
                 f"UNION ALL SELECT {label}, sid FROM {edge} UNION ALL SELECT {label}, sid FROM {edge}) AS p "
                 "JOIN session AS s ON s.sid = p.sid WHERE s.kind = 0 GROUP BY label",
@@ -446,7 +450,7 @@ def time_buckets(
         )
     buckets = [Bucket(label, sessions.get(label, 0), tuple(found[label])) for label in sorted(found, key=str)]
     if since is None and until is None:
-        rows = db.execute(f"SELECT model, price, {', '.join(COUNTS)} FROM quarter WHERE at = 0").fetchall()  # noqa: S608
+        rows = db.execute(f"SELECT model, price, {', '.join(COUNTS)} FROM quarter WHERE at = 0").fetchall()
         if rows:
             (count,) = db.execute(
                 "SELECT count(DISTINCT p.sid) FROM presence AS p JOIN session AS s ON s.sid = p.sid "
@@ -553,7 +557,9 @@ def _encode_cursor(kind: str, at: float, sid: int) -> str:
 
 def _decode_cursor(cursor: str, kind: str) -> tuple[float, int]:
     try:
-        decoded = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=tuple[str, float | int, int])
+        decoded = msgspec.json.decode(
+            urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=tuple[str, float | int, int]
+        )
     except (ValueError, msgspec.MsgspecError):
         raise UnknownCursor("this cursor was not given out here: leave it out to start with the first page") from None
     if decoded[0] != kind:

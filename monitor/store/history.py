@@ -386,9 +386,7 @@ def _check(path: Path) -> tuple[int, int]:
     if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
         raise HistoryError(path, "is a database of another program")
     if (version := int.from_bytes(head[60:64], "big")) != SCHEMA_VERSION:
-        raise HistoryError(
-            path, f"has version {version} of the history format; this program knows {SCHEMA_VERSION}"
-        )
+        raise HistoryError(path, f"has version {version} of the history format; this program knows {SCHEMA_VERSION}")
     return stat.st_dev, stat.st_ino
 
 
@@ -548,9 +546,7 @@ class _File:
     def _row(self, seq: int, key: bytes | None) -> _Row:
         row = self._rows.get(seq)
         if row is None:
-            found = self._db.execute(
-                "SELECT id, parent, count, start, z FROM piece WHERE seq = ?", (seq,)
-            ).fetchone()
+            found = self._db.execute("SELECT id, parent, count, start, z FROM piece WHERE seq = ?", (seq,)).fetchone()
             if found is None:
                 raise HistoryError(self.path, f"piece {seq} is missing", key)
             id_, parent, count, start, z = found
@@ -753,7 +749,7 @@ class _Batch:
         if parent is None and system is not None:
             parent = self._keep(begin, None, [system], start=0)
         if depth == len(messages):
-            return parent, parent.start if parent else 0, False
+            return parent, depth, False
         start = 0 if depth <= leading else depth
         at = trail[depth - 1] if depth else begin
         if depth < leading < len(messages):
@@ -775,7 +771,7 @@ class _Batch:
             found = {at.digest: self._known.get(at.digest) for at in part}
             marks = ",".join("?" * len(part))
             for id_, seq, start in self._file.execute(
-                f"SELECT id, seq, start FROM piece WHERE id IN ({marks})",  # noqa: S608
+                f"SELECT id, seq, start FROM piece WHERE id IN ({marks})",
                 [at.digest for at in part],
             ):
                 found[id_] = found[id_] or _Known(seq, start)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from monitor.store import asking, writing
 from monitor.store.asking import Labels
@@ -131,7 +131,7 @@ class SqliteStore:
 
     def checkpoints(self, source: str) -> list[Checkpoint]:
         """How far the files of a source were read."""
-        rows = self._ask(
+        rows: list[tuple[Any, ...]] = self._ask(
             lambda db, _: db.execute(
                 'SELECT id, source, path, "offset", size, position FROM checkpoint WHERE source = ?', (source,)
             ).fetchall(),
@@ -216,8 +216,10 @@ class SqliteStore:
 
     def skipped(self) -> list[SkippedLines]:
         """Lines that were no rounds."""
-        rows = self._ask(
-            lambda db, _: db.execute("SELECT source, reason, n, sample FROM skipped ORDER BY source, reason").fetchall(),
+        rows: list[tuple[Any, ...]] = self._ask(
+            lambda db, _: db.execute(
+                "SELECT source, reason, n, sample FROM skipped ORDER BY source, reason"
+            ).fetchall(),
             [],
         )
         return [SkippedLines(*row) for row in rows]
@@ -253,13 +255,15 @@ class SqliteStore:
 def _verify(db: sqlite3.Connection) -> list[str]:
     problems = [row[0] for row in db.execute("PRAGMA quick_check") if row[0] != "ok"]
     for table, (columns, _) in writing.ROLLUPS.items():
-        kept = set(db.execute(f"SELECT {columns}, {', '.join(COUNTS)} FROM {table}"))  # noqa: S608
+        kept = set(db.execute(f"SELECT {columns}, {', '.join(COUNTS)} FROM {table}"))
         right = {tuple(row) for row in writing.recomputed(db, table)}
         problems += [f"{table}: {row} is kept, and no rounds add up to it" for row in sorted(kept - right, key=str)[:3]]
-        problems += [f"{table}: the rounds add up to {row}, which is missing" for row in sorted(right - kept, key=str)[:3]]
+        problems += [
+            f"{table}: the rounds add up to {row}, which is missing" for row in sorted(right - kept, key=str)[:3]
+        ]
     for sid, rounds, right_rounds in db.execute(
-        "SELECT sid, s.rounds, r.n FROM session AS s LEFT JOIN (SELECT sid, count(*) AS n FROM round GROUP BY sid) AS r "
-        "USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
+        "SELECT sid, s.rounds, r.n FROM session AS s LEFT JOIN "
+        "(SELECT sid, count(*) AS n FROM round GROUP BY sid) AS r USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
     ):
         problems.append(f"session {sid}: {rounds} rounds are kept as its total, {right_rounds} are there")
     return problems

@@ -172,7 +172,7 @@ class Writer:
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
             marks = ",".join("?" * len(some))
-            found.update(db.execute(f"SELECT rid, key FROM round WHERE rid IN ({marks})", some))  # noqa: S608
+            found.update(db.execute(f"SELECT rid, key FROM round WHERE rid IN ({marks})", some))
         return found
 
     # -- rows -------------------------------------------------------------------------------------
@@ -225,8 +225,8 @@ class Writer:
                     preview(conversation) if keeps and conversation is not None else None,
                 )
             )
-        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 24)})", rows)  # noqa: S608
-        db.execute(f"INSERT INTO round SELECT {_ROUND_NAMES} FROM batch")  # noqa: S608
+        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 24)})", rows)
+        db.execute(f"INSERT INTO round SELECT {_ROUND_NAMES} FROM batch")
 
     def _place(self, r: Round) -> tuple[int, int]:
         """The round's session and facet."""
@@ -329,17 +329,19 @@ class Writer:
         )
         for table, (columns, values) in ROLLUPS.items():
             db.execute(
-                f"INSERT INTO {table} ({columns}, {_COUNT_NAMES}) SELECT {values}, {SUMS} FROM batch "  # noqa: S608
+                f"INSERT INTO {table} ({columns}, {_COUNT_NAMES}) SELECT {values}, {SUMS} FROM batch "
                 f"WHERE true GROUP BY {', '.join(str(i + 1) for i in range(values.count(',') + 1))} "
                 f"ON CONFLICT DO UPDATE SET {ADD}"
             )
-        db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {_QUARTER}, model, sid FROM batch")  # noqa: S608
+        db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {_QUARTER}, model, sid FROM batch")
         db.execute(
-            "UPDATE session AS s SET first_at = min(s.first_at, ifnull(b.lo, s.first_at)), last_at = max(s.last_at, b.hi), "
+            "UPDATE session AS s SET first_at = min(s.first_at, ifnull(b.lo, s.first_at)), "
+            "last_at = max(s.last_at, b.hi), "
             "rounds = s.rounds + b.n, tokens = s.tokens + b.t, spend = s.spend + b.spend, "
-            "sources = s.sources | b.bits, inferred = min(s.inferred, b.inferred) FROM (SELECT sid, min(nullif(at, 0)) AS lo, max(at) AS hi, count(*) AS n, "
+            "sources = s.sources | b.bits, inferred = min(s.inferred, b.inferred) "
+            "FROM (SELECT sid, min(nullif(at, 0)) AS lo, max(at) AS hi, count(*) AS n, "
             "sum(ifnull(input, 0) + ifnull(output, 0)) AS t, sum(ifnull(nano, 0) * weight) AS spend, "
-            f"max(source_bit) AS bits, min((flags & {INFERRED}) != 0) AS inferred FROM batch GROUP BY sid) AS b "  # noqa: S608
+            f"max(source_bit) AS bits, min((flags & {INFERRED}) != 0) AS inferred FROM batch GROUP BY sid) AS b "
             "WHERE s.sid = b.sid"
         )
         # Bare columns beside max() and min() come from the row that has it (SQLite, "Bare columns in an aggregate").
@@ -400,7 +402,7 @@ def recomputed(db: sqlite3.Connection, table: str) -> Iterable[tuple[Any, ...]]:
     count = columns.count(",") + 1
     start = f"((rid >> 22) + {EPOCH_MS})"
     return db.execute(
-        f"SELECT {values}, {SUMS} FROM (SELECT *, {start} AS at FROM round) GROUP BY "  # noqa: S608
+        f"SELECT {values}, {SUMS} FROM (SELECT *, {start} AS at FROM round) GROUP BY "
         + ", ".join(str(i + 1) for i in range(count))
         + " ORDER BY "
         + ", ".join(str(i + 1) for i in range(count))

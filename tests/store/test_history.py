@@ -52,9 +52,7 @@ def complete(messages: Messages, system: bytes | None = None, **said: bytes | No
     return Conversation(messages, end, START, None, system, **said)
 
 
-def after(
-    base: Position, everything: Messages, system: bytes | None = None, **said: bytes | None
-) -> Conversation:
+def after(base: Position, everything: Messages, system: bytes | None = None, **said: bytes | None) -> Conversation:
     """A conversation whose source had seen it up to `base`."""
     new = everything[base.count :]
     return Conversation(new, base.after(new), base, lambda: everything, system, **said)
@@ -108,9 +106,7 @@ def store(folder: Path) -> Iterator[History]:
 
 TEXTS = st.one_of(
     st.text(max_size=12),
-    st.sampled_from(
-        ["<b>安安静静</b>", "🦊 and \u2028", "", "an answer that is long enough to be referred to " * 3]
-    ),
+    st.sampled_from(["<b>安安静静</b>", "🦊 and \u2028", "", "an answer that is long enough to be referred to " * 3]),
 )
 TOOL_CALLS = st.builds(
     lambda name, arguments: [{"id": f"call_{name}_abcdefghijklmnop", "function": {"arguments": arguments}}],
@@ -157,9 +153,7 @@ STEPS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, min_size=1, max_size=25), st.booleans())
-def test_every_round_of_any_tree_of_conversations_reads_back_to_the_byte(
-    steps: list[Step], reopen: bool
-) -> None:
+def test_every_round_of_any_tree_of_conversations_reads_back_to_the_byte(steps: list[Step], reopen: bool) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(history_module, "PIECE_BYTES", 300)  # many pieces without much text
         folder = Path(name)
@@ -174,9 +168,7 @@ def test_every_round_of_any_tree_of_conversations_reads_back_to_the_byte(
                 old, system, answer, calls = told[step.parent % len(told)]
                 before = old[: int(len(old) * step.keep)]
                 if step.answered and step.keep == 1 and (answer or calls):
-                    reply = (
-                        b'{"content":' + (answer or b"null") + b',"tool_calls":' + (calls or b"null") + b"}"
-                    )
+                    reply = b'{"content":' + (answer or b"null") + b',"tool_calls":' + (calls or b"null") + b"}"
                     before = (*before, reply)
             everything = (*before, *step.new)
             question = None
@@ -418,6 +410,33 @@ def test_long_continuations_that_differ_late_share_what_they_can(
     assert stored_bytes(folder) < 1.5 * 50_000 + 40_000
 
 
+def test_an_answer_that_is_repeated_before_long_results_is_stored_once(folder: Path, store: History) -> None:
+    luck = random.Random(9)
+    first = (message("user", "go"),)
+    answer = luck.randbytes(5000).hex()
+    long = tuple(message("tool", luck.randbytes(10_000).hex()) for _ in range(5))
+    everything = (*first, message("assistant", answer), *long)
+    store.write([(key(1), JULY, complete(first, answer=js(answer)))])
+    store.write([(key(2), JULY, after(START.after(first), everything))])
+    assert store.read(key(2), JULY) == Content(everything, 1)
+    assert texts(folder).count(answer.encode()) == 1
+
+
+PARTS = st.lists(st.sampled_from(["a" * 30, "b" * 30, "a" * 30 + "b" * 30, '","', "c"]), max_size=6).map(
+    lambda parts: "".join(parts).encode()
+)
+
+
+@given(PARTS, PARTS | st.none(), PARTS | st.none(), PARTS | st.none())
+def test_what_is_taken_out_of_a_message_can_be_put_back(
+    text: bytes, answer: bytes | None, reasoning: bytes | None, calls: bytes | None
+) -> None:
+    said = history_module._Said(answer, reasoning, calls)
+    rest, holes = history_module._without(text, said)
+    assert len(rest) + sum(length for _, _, length in holes) == len(text)
+    assert history_module._filled(rest, holes, said.source()) == text
+
+
 def test_a_retry_keeps_its_own_answer_and_shows_what_was_asked(folder: Path, store: History) -> None:
     (first, _), (second, _) = session(2)
     store.write([(key(1), JULY, complete(first, answer=js("no")))])
@@ -527,33 +546,48 @@ def test_more_months_than_files_may_be_open(store: History) -> None:
 # Erasing
 
 
-def all_bytes(folder: Path) -> bytes:
-    """Every file, and every frame decompressed."""
-    found = b"".join(path.read_bytes() for path in folder.iterdir())
+def frames(folder: Path) -> list[bytes]:
     db = sqlite3.connect(folder / "history-202607.db")
-    decompress = zstandard.ZstdDecompressor().decompress
-    for (z,) in [*db.execute("SELECT z FROM piece"), *db.execute("SELECT z FROM said")]:
-        found += decompress(z)
-    db.close()
-    return found
+    try:
+        return [z for (z,) in db.execute("SELECT z FROM piece UNION ALL SELECT z FROM said")]
+    finally:
+        db.close()
+
+
+def texts(folder: Path) -> bytes:
+    """Everything that is kept, decompressed."""
+    return b"".join(map(zstandard.ZstdDecompressor().decompress, frames(folder)))
+
+
+def raw(folder: Path) -> bytes:
+    """Everything that is on the disk, whether it is still in use or not."""
+    return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 def test_erasing_a_session_removes_its_text_and_nothing_else(folder: Path, store: History) -> None:
     one, two = session(6, seed=1), session(6, seed=2)
     secret = [said["answer"] for _, said in one]
     store.write(entries(chained(one), first=0))
+    kept_by_one = frames(folder)
+    assert all(frame in raw(folder) for frame in kept_by_one if len(frame) < 3000)
     store.write(entries(chained(two), first=100))
     store.erase([(key(i), JULY + i * 1000) for i in range(6)])
     assert [store.read(key(i), JULY + i * 1000) for i in range(6)] == [None] * 6
     for i, (messages, _) in enumerate(two):
         assert without_place(store.read(key(100 + i), JULY + i * 1000)).messages == messages
     for text in [*secret, *(text for text in one[-1][0])]:
-        assert text[40:80] not in all_bytes(folder)
+        assert text[40:80] not in texts(folder)
+    assert not any(frame[20:100] in raw(folder) for frame in kept_by_one)
     store.write(entries(chained(one), first=200))
     assert without_place(store.read(key(205), JULY + 5000)).messages == one[-1][0]
 
 
-def test_a_shared_beginning_outlives_the_session_that_said_it_first(folder: Path, store: History) -> None:
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_shared_beginning_outlives_the_session_that_said_it_first(
+    folder: Path, store: History, monkeypatch: pytest.MonkeyPatch, remembered: bool
+) -> None:
+    if not remembered:
+        monkeypatch.setattr(history_module, "READ_BYTES", 1)
     turns = session(3)
     mine = js("an answer that only the erased session was given, word for word")
     store.write([(key(1), JULY, complete(turns[0][0], answer=mine))])
@@ -568,7 +602,7 @@ def test_a_shared_beginning_outlives_the_session_that_said_it_first(folder: Path
             assert without_place(either.read(key(2), JULY)).messages == branch
             assert without_place(either.read(key(3), JULY)).answer == js("another answer")
         store.erase([(key(2), JULY)])
-        assert b"only the erased session" not in all_bytes(folder)
+        assert b"only the erased session" not in texts(folder)
         assert without_place(reader.read(key(3), JULY)).messages == turns[0][0]
 
 

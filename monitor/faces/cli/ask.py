@@ -94,8 +94,10 @@ def show_command(
             click.echo((",\n    " if index else "\n    ") + json.dumps(row.small(), ensure_ascii=False), nl=False)
         click.echo("\n  ]\n}")
         return
-    click.echo(f"{_plain(name)}\n  {session.messages_count} rounds, {_n(session.total_tokens)} tokens, "
-               f"{_cost(session.cost)}\n  {session.url}")
+    click.echo(
+        f"{_plain(name)}\n  {session.messages_count} rounds, {_n(session.total_tokens)} tokens, "
+        f"{_cost(session.cost)}\n  {session.url}"
+    )
     for row in each:
         mark = "" if row.success else f"  FAILED {row.status if row.status is not None else ''}"
         click.echo(
@@ -147,8 +149,16 @@ def stats_model_command(
         _table(
             ("model", "sessions", "rounds", "input", "output", "cached", "cost", "ok"),
             [
-                (r.model, _n(r.sessions), _n(r.rounds), _n(r.input_tokens), _n(r.output_tokens), _n(r.cached_tokens),
-                 _cost(r.cost), _percent(r.success_rate))
+                (
+                    r.model,
+                    _n(r.sessions),
+                    _n(r.rounds),
+                    _n(r.input_tokens),
+                    _n(r.output_tokens),
+                    _n(r.cached_tokens),
+                    _cost(r.cost),
+                    _percent(r.success_rate),
+                )
                 for r in answer.rows
             ],
             "Nothing was counted in this period.",
@@ -173,8 +183,15 @@ def stats_date_command(
         _table(
             ("date", "sessions", "rounds", "input", "output", "cost", "ok"),
             [
-                (r.date or r.hour or r.month or "no time", _n(r.sessions), _n(r.rounds), _n(r.input_tokens),
-                 _n(r.output_tokens), _cost(r.cost), _percent(r.success_rate))
+                (
+                    r.date or r.hour or r.month or "no time",
+                    _n(r.sessions),
+                    _n(r.rounds),
+                    _n(r.input_tokens),
+                    _n(r.output_tokens),
+                    _cost(r.cost),
+                    _percent(r.success_rate),
+                )
                 for r in answer.rows
             ],
             "Nothing was counted in this period.",
@@ -211,9 +228,13 @@ def doctor_command(
     answer = health.source_health(runtime.asking(), runtime.standing(), samples=True)
 
     def report() -> None:
-        click.echo(f"{_n(answer.rounds)} rounds in {_n(answer.sessions)} sessions, read up to {answer.as_of or 'nothing yet'}")
+        click.echo(
+            f"{_n(answer.rounds)} rounds in {_n(answer.sessions)} sessions, read up to {answer.as_of or 'nothing yet'}"
+        )
         for source in answer.sources:
-            size = f"{_n(source.size_bytes)} bytes, {_n(source.pending_bytes or 0)} unread" if source.exists else "absent"
+            size = (
+                f"{_n(source.size_bytes)} bytes, {_n(source.pending_bytes or 0)} unread" if source.exists else "absent"
+            )
             click.echo(f"{_plain(source.path)}: {size}")
             for reason, count in (source.skipped or {}).items():
                 click.echo(f"  {_n(count)} lines skipped: {reason}")

@@ -23,6 +23,7 @@ from monitor.store.base import StoreError, UnknownCursor
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _A = TypeVar("_A", bound=Answer)
+_F = TypeVar("_F", bound=Callable[..., object])
 
 SessionId = Annotated[
     str | None,
@@ -39,7 +40,7 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
     async def answer(question: Callable[[Asking], _A]) -> CallToolResult:
         return await anyio.to_thread.run_sync(_answered, runtime, question, text_only)
 
-    def tool(title: str) -> Any:
+    def tool(title: str) -> Callable[[_F], _F]:
         return server.tool(title=title, annotations=_READ_ONLY, structured_output=False if text_only else None)
 
     scope = tuple(runtime.settings.privacy.content_scope)

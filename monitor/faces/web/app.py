@@ -31,8 +31,11 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _PAGE_ROUNDS = 100
 #: No script runs and nothing is loaded from elsewhere: texts of a log can do nothing on these pages.
 _HEADERS = (
-    (b"content-security-policy", b"default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
-     b"form-action 'self'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
+        b"form-action 'self'; frame-ancestors 'none'",
+    ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -127,9 +130,7 @@ class _Pages:
         def question(ask: Asking) -> HTMLResponse:
             page = sessions.list_sessions(ask, sort_by=sort_by, search=search, cursor=cursor)  # type: ignore[arg-type]
             models = stats.stats_by_model(ask)
-            return self._page(
-                "overview.html", page=page, models=models, sort_by=sort_by, search=search or "", ask=ask
-            )
+            return self._page("overview.html", page=page, models=models, sort_by=sort_by, search=search or "", ask=ask)
 
         return await self._ask(question)
 
@@ -196,7 +197,12 @@ class _Pages:
         """Liveness, and how far the log is read."""
         answer = await self._ask(lambda ask: health.source_health(ask, self._runtime.standing()))
         return JSONResponse(
-            {"ok": answer.ok, "ingesting": answer.ingesting, "as_of": answer.as_of, "behind_bytes": answer.behind_bytes or 0}
+            {
+                "ok": answer.ok,
+                "ingesting": answer.ingesting,
+                "as_of": answer.as_of,
+                "behind_bytes": answer.behind_bytes or 0,
+            }
         )
 
 
