@@ -235,6 +235,8 @@ def find(ask: Asking, session_id: str, since: int | None = None) -> SessionRecor
             hint = "No id is like it."
         else:
             hint = "No session has been read from the log yet."
+        if ask.behind_bytes:
+            hint += f" The log is still being read ({ask.behind_bytes:,} bytes to go): ask again in a moment."
         raise NotFound(f"No session {session_id[:200]!r}. {hint} list_sessions shows all.")
     return record
 

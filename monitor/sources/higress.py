@@ -15,7 +15,8 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from operator import attrgetter
+from typing import Any, Literal
 
 import msgspec
 import xxhash
@@ -87,6 +88,7 @@ class AiLog(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _KNOWN = frozenset(AiLog.__struct_fields__)
+_COUNTS = ("input_token", "output_token", "total_token", "cached_tokens", "reasoning_tokens")
 _TEXTS = frozenset(
     ("api", "session_id", "response_type", "chat_id", "model", "request_model", "consumer", "function")
     + ("user_id", "api_type", "cache_status", "token_ratelimit_status", "fallback_from")
@@ -96,16 +98,12 @@ _RAWS = frozenset(
     + ("input_token_details", "output_token_details")
 )
 _NULL = b"null"
+_NO_CALLS = (None, b"[]", b'""')
 #: Outer fields of Higress' default format that nothing here needs: sizes, addresses, names of sockets.
 _DROPPED = frozenset(
-    ("ai_log", "bytes_received", "bytes_sent", "downstream_local_address", "downstream_remote_address")
+    ("ai_log", "authority", "bytes_received", "bytes_sent", "downstream_local_address", "downstream_remote_address")
     + ("istio_policy_status", "protocol", "requested_server_name", "upstream_local_address")
-    + ("upstream_service_time", "upstream_transport_failure_reason", "x_forwarded_for")
-)
-_USED = frozenset(
-    ("authority", "duration", "method", "path", "request_id", "response_code", "response_flags", "route_name")
-    + ("start_time", "trace_id", "upstream_cluster", "upstream_host", "user_agent", "response_code_details")
-    + ("timestamp", "time", "cluster_id")
+    + ("upstream_service_time", "upstream_transport_failure_reason", "user_agent", "x_forwarded_for", "cluster_id")
 )
 #: The order in which Higress' template writes its fields (helm/core/templates/configmap.yaml).
 _TEMPLATE = (
@@ -119,8 +117,15 @@ _TEMPLATE = (
 _FAILED_FLAGS = frozenset(
     ("DC", "UC", "UF", "UH", "UT", "UR", "URX", "LR", "SI", "DPE", "UPE", "UMSDR", "NR", "NC", "OM", "DT", "RL", "UAEX")
 )
+#: Names that can be fields of a msgspec struct.
+_FIELD_NAME = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]{1,200}')
 _LEARNED_LIMIT = 64
+_OUTER_LIMIT = 8
 _SKIP_FROM = 4096
+#: Beginnings of conversations that are remembered for one guess, and guesses.
+_SEEN_EACH = 32
+_SEEN_GUESSES = 4096
+_TAIL = 64
 _HEAD = b'{"ai_log":"'
 _MESSAGES = b'\\"messages\\":['
 _SESSION = b'\\"session_id\\":\\"'
@@ -130,7 +135,38 @@ _decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_any = msgspec.json.decode
 _encode = msgspec.json.encode
-_T = TypeVar("_T")
+_size_of = attrgetter("size")
+
+
+class _Outer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """The fields of the outer line that are used, as they stand there: mostly strings, but nothing is certain."""
+
+    duration: Any = None
+    method: Any = None
+    path: Any = None
+    request_id: Any = None
+    response_code: Any = None
+    response_code_details: Any = None
+    response_flags: Any = None
+    route_name: Any = None
+    start_time: Any = None
+    time: Any = None
+    timestamp: Any = None
+    trace_id: Any = None
+    upstream_cluster: Any = None
+    upstream_host: Any = None
+
+
+_USED = frozenset(_Outer.__struct_fields__)
+
+
+class _Around(msgspec.Struct, frozen=True, gc=False):
+    """What stands around ``ai_log``: the fields that are used and those that are new to us."""
+
+    line: _Outer
+    others: Mapping[str, Any]
+    #: All fields, where a collector wrote the record anew.
+    collected: Mapping[str, Any] | None = None
 
 
 class _Seen(msgspec.Struct, gc=False):
@@ -138,6 +174,10 @@ class _Seen(msgspec.Struct, gc=False):
 
     size: int
     hash: int
+    #: Its last bytes, which tell most others apart without hashing them.
+    tail: bytes
+    #: Digest before the first message: a system prompt that stands beside the messages is part of it.
+    start: bytes
     position: Position
     names: tuple[str, ...]
 
@@ -155,6 +195,8 @@ class HigressReader:
         # No line can contain this number on purpose: it differs in every process.
         self._marker = int.from_bytes(os.urandom(7)) | 1 << 56
         self._marker_text = str(self._marker).encode()
+        # Clients control the text, so they must not know what it is hashed with.
+        self._seed = int.from_bytes(os.urandom(8))
 
     def forget(self) -> None:
         """Drop what was remembered of conversations."""
@@ -183,38 +225,32 @@ class HigressReader:
             if end > 0:
                 if end - len(_HEAD) <= 1:  # "-" or empty
                     return Skipped("non_ai")
-                outer = self._fast_outer(record, end + 2)
-                if outer is None:
-                    outer = self._slow_outer(record)
-                return self._from_body(record, len(_HEAD), end, outer, received_ms)
-        outer = self._slow_outer(record)
+                rest = b"{" + record[end + 2 :]
+                around = self._fast_outer(rest) or self._slow_outer(rest, record, end)
+                return self._from_body(record, len(_HEAD), end, around, received_ms)
+        outer = _pairs(record).resolved()
         body = outer.get("ai_log")
-        if not isinstance(body, str):
-            if isinstance(body, Mapping):
-                text = _encode(body).decode()
-            elif body is None and "ai_log" in outer:
-                return Skipped("non_ai")
-            else:
-                inner = next((outer[k] for k in ("content", "message", "log") if isinstance(outer.get(k), str)), None)
-                if inner is not None and inner.lstrip().startswith("{"):
-                    return self._read(inner.strip().encode(), received_ms)
-                return Skipped("malformed" if "ai_log" in outer else "foreign", record)
-        else:
-            text = body
-        if text in ("-", ""):
+        if isinstance(body, Mapping):
+            body = _encode(body).decode()
+        elif not isinstance(body, str):
+            if "ai_log" in outer:
+                return Skipped("non_ai") if body is None else Skipped("malformed", record)
+            inner = next((outer[k] for k in ("content", "message", "log") if isinstance(outer.get(k), str)), None)
+            if inner is not None and inner.lstrip().startswith("{"):
+                return self._read(inner.strip().encode(), received_ms)
+            return Skipped("foreign", record)
+        if body in ("-", ""):
             return Skipped("non_ai")
-        if text.startswith('{\\"'):
-            # accessLogEncoding: JSON escapes what was escaped already.
-            text = _decode_text(f'"{text}"')
-        return self._build(record, text, None, None, outer, received_ms)
+        if body.startswith('{\\"'):
+            body = _decode_text(f'"{body}"')
+        return self._build(record, body, None, None, _around(outer), received_ms)
 
-    def _fast_outer(self, record: bytes, at: int) -> Mapping[str, Any] | None:
+    def _fast_outer(self, rest: bytes) -> _Around | None:
         """The fields behind ``ai_log`` where they are exactly a known set of plain strings, else None.
 
         With n fields known to be there and 4n quotes, no field can stand twice and nothing can be
         smuggled in between.
         """
-        rest = b"{" + record[at:]
         if b"\\" in rest:
             return None
         quotes = rest.count(b'"')
@@ -222,53 +258,54 @@ class HigressReader:
             if shape.quotes == quotes:
                 try:
                     return shape.decode(rest)
-                except msgspec.MsgspecError:
+                except ValueError:  # other names, or bytes that are not UTF-8
                     continue
         return None
 
-    def _slow_outer(self, record: bytes) -> Mapping[str, Any]:
+    def _slow_outer(self, rest: bytes, record: bytes, end: int) -> _Around:
         try:
-            text = record.decode()
-        except UnicodeDecodeError:
-            # Header values may hold any byte from 0x80 up.
-            text = record.decode("utf-8", "surrogateescape").encode("utf-8", "replace").decode()
-        value = json.loads(text, object_pairs_hook=_Pairs, strict=False)
-        if not isinstance(value, _Pairs):
-            raise ValueError("not an object")
-        if record.startswith(_HEAD) and not value.repeated and all(type(v) is str for _, v in value.items):
-            names = tuple(name for name, _ in value.items[1:])
-            if b"\\" not in record[record.find(b'","', len(_HEAD)) :] and len(self._outer) < 8:
-                shape = _OuterShape(names)
-                if all(shape.names != known.names for known in self._outer):
-                    self._outer.append(shape)
-        return value.resolved()
+            pairs = _pairs(rest)
+        except ValueError:
+            return _around(_salvaged(rest))
+        pairs.items.insert(0, ("ai_log", record[len(_HEAD) : end].decode("utf-8", "replace")))
+        outer = pairs.resolved()
+        around = _around(outer)
+        if (
+            around.collected is None
+            and len(outer) == len(pairs.items)
+            and b"\\" not in rest
+            and all(type(value) is str and _FIELD_NAME.fullmatch(name) for name, value in outer.items())
+        ):
+            names = tuple(outer)[1:]
+            self._outer = [shape for shape in self._outer if shape.names != names]
+            # A client can make up as many shapes as it likes; the latest ones are tried first.
+            self._outer.insert(0, _OuterShape(names))
+            del self._outer[_OUTER_LIMIT:]
+        return around
 
     # -- ai_log -----------------------------------------------------------------------------------
 
     def _from_body(
-        self, record: bytes, start: int, end: int, outer: Mapping[str, Any], received_ms: int | None
+        self, record: bytes, start: int, end: int, around: _Around, received_ms: int | None
     ) -> Reading | Skipped:
         """Parse ``ai_log`` (``record[start:end]``, escaped), skipping the part of ``messages`` that is known."""
         at = record.find(_MESSAGES, start, end) if end - start > _SKIP_FROM else -1
-        if at > 0:
-            at += len(_MESSAGES)
-            guess = self._guess(record, at, end)
-            known = self._recognise(guess, memoryview(record)[at:end])
-            if known is not None:
-                short = b"".join((b'"', record[start:at], self._marker_text, record[at + known.size : end], b'"'))
-                try:
-                    text = _decode_text(short)
-                    reading = self._build(record, text, known, (guess, at, end), outer, received_ms)
-                except (msgspec.MsgspecError, ValueError):
-                    reading = None
-                if reading is not None:
-                    return reading
+        if at < 0:
             text = _decode_text(record[start - 1 : end + 1])
-            reading = self._build(record, text, None, (guess, at, end), outer, received_ms)
-        else:
-            text = _decode_text(record[start - 1 : end + 1])
-            reading = self._build(record, text, None, None, outer, received_ms)
-        return reading
+            if text.startswith('{\\"'):
+                # accessLogEncoding: JSON escapes what was escaped already.
+                text = _decode_text(f'"{text}"')
+            return self._build(record, text, None, None, around, received_ms)
+        at += len(_MESSAGES)
+        where = (self._guess(record, at, end), at, end)
+        known = self._recognise(where[0], memoryview(record)[at:end])
+        if known is not None:
+            short = b"".join((b'"', record[start:at], self._marker_text, record[at + known.size : end], b'"'))
+            try:
+                return self._build(record, _decode_text(short), known, where, around, received_ms)
+            except ValueError:
+                pass
+        return self._build(record, _decode_text(record[start - 1 : end + 1]), None, where, around, received_ms)
 
     def _guess(self, record: bytes, at: int, end: int) -> bytes:
         """A key under which this conversation was probably seen; a wrong one costs time, nothing else."""
@@ -284,7 +321,12 @@ class HigressReader:
         if not candidates:
             return None
         for seen in candidates:
-            if seen.size < len(region) and xxhash.xxh3_64_intdigest(region[: seen.size]) == seen.hash:
+            size = seen.size
+            if (
+                size < len(region)
+                and region[size - len(seen.tail) : size] == seen.tail
+                and xxhash.xxh3_64_intdigest(region[:size], self._seed) == seen.hash
+            ):
                 self._seen.move_to_end(guess)
                 return seen
         return None
@@ -295,6 +337,7 @@ class HigressReader:
         where: tuple[bytes, int, int],
         known: _Seen | None,
         new: bytes,
+        start: Position,
         position: Position,
         names: tuple[str, ...],
     ) -> None:
@@ -309,14 +352,17 @@ class HigressReader:
         if not record.startswith(escaped, begin, end):
             return
         size = begin + len(escaped) - at
-        seen = _Seen(size, xxhash.xxh3_64_intdigest(memoryview(record)[at : at + size]), position, names)
+        prefix = memoryview(record)[at : at + size]
+        hashed = xxhash.xxh3_64_intdigest(prefix, self._seed)
+        seen = _Seen(size, hashed, bytes(prefix[-_TAIL:]), start.digest, position, names)
         candidates = self._seen.setdefault(guess, [])
-        if known in candidates:
+        if known is not None:
             candidates.remove(known)
-        candidates.append(seen)
-        candidates.sort(key=lambda s: -s.size)
-        del candidates[8:]
-        if len(self._seen) > 4096:
+        # Longest first: the most is skipped. Of equal length, the latest first.
+        candidates.insert(0, seen)
+        candidates.sort(key=_size_of, reverse=True)
+        del candidates[_SEEN_EACH:]
+        if len(self._seen) > _SEEN_GUESSES:
             self._seen.popitem(last=False)
 
     def _decode_log(self, text: str) -> tuple[AiLog, dict[str, msgspec.Raw]]:
@@ -326,7 +372,11 @@ class HigressReader:
         except msgspec.ValidationError:
             fields = _decode_fields(text)  # raises where it is not an object
             unknown = [name for name in fields if name not in _KNOWN and name not in self._learned]
-            if unknown and len(self._learned) + len(unknown) <= _LEARNED_LIMIT:
+            if (
+                unknown
+                and all(map(_FIELD_NAME.fullmatch, unknown))
+                and len(self._learned) + len(unknown) <= _LEARNED_LIMIT
+            ):
                 self._learn(unknown)
             return _lenient(fields), {name: raw for name, raw in fields.items() if name not in _KNOWN}
         if not self._learned:
@@ -340,13 +390,13 @@ class HigressReader:
 
     def _learn(self, names: list[str]) -> None:
         """Keep a deployment's own attributes on the fast path."""
-        self._learned.update(dict.fromkeys(names))
+        learned = {**self._learned, **dict.fromkeys(names)}
         fields: list[tuple[str, type, Any]] = [
             (f"extra_{index}", msgspec.Raw, msgspec.field(name=name, default=msgspec.Raw()))
-            for index, name in enumerate(self._learned)
+            for index, name in enumerate(learned)
         ]
         shape = msgspec.defstruct("LearnedAiLog", fields, bases=(AiLog,), forbid_unknown_fields=True, gc=False)
-        self._log_decoder = msgspec.json.Decoder(shape)
+        self._log_decoder, self._learned = msgspec.json.Decoder(shape), learned
 
     # -- the round --------------------------------------------------------------------------------
 
@@ -356,45 +406,55 @@ class HigressReader:
         text: str,
         known: _Seen | None,
         where: tuple[bytes, int, int] | None,
-        outer: Mapping[str, Any],
+        around: _Around,
         received_ms: int | None,
     ) -> Reading | Skipped:
         log, unknown = self._decode_log(text)
-        method = outer.get("method")
-        if not _is_round(log, unknown, method):
+        outer = around.line
+        if not _is_round(log, unknown, outer.method):
             return Skipped("non_ai")
         conversation, names = self._conversation(record, log, known, where)
-        session_id: str | None
-        source: SessionSource | None
-        aliases: tuple[str, ...]
+        session_id: str | None = None
+        source: SessionSource | None = None
+        aliases: tuple[str, ...] = ()
         if log.session_id:
-            session_id, source, aliases = bounded(log.session_id), "header", ()
+            session_id, source = bounded(log.session_id), "header"
         elif names:
             session_id, source, aliases = bounded(names[0]), "inferred", tuple(map(bounded, names[1:]))
-        else:
-            session_id, source, aliases = None, None, ()
 
-        in_details, out_details = _details(log.input_token_details), _details(log.output_token_details)
-        usage = token_usage.normalise(
-            token_usage.count(log.input_token),
-            token_usage.count(log.output_token),
-            token_usage.count(log.total_token),
-            token_usage.count(log.cached_tokens),
-            token_usage.count(log.reasoning_tokens),
-            in_details,
-            out_details,
-            log.chat_id,
+        in_details, in_text = _details(log.input_token_details)
+        out_details, out_text = _details(log.output_token_details)
+        count = token_usage.count
+        counts = (
+            count(log.input_token),
+            count(log.output_token),
+            count(log.total_token),
+            count(log.cached_tokens),
+            count(log.reasoning_tokens),
         )
-        status = token_usage.count(_present(outer.get("response_code")))
-        flags = _present(outer.get("response_flags"))
-        request_id = _present(outer.get("request_id"))
-        started_at = _started_at(outer, received_ms)
-        collected = any(name.startswith("__") for name in outer)
-        unique = bool(request_id or log.chat_id or outer.get("__file_offset__"))
+        usage = token_usage.normalise(*counts, in_details, out_details, log.chat_id)
+        status = count(outer.response_code)
+        flags = _label(outer.response_flags)
+        request_id = _label(outer.request_id)
+        response_id = _label(log.chat_id)
+        collected = around.collected
+        unique = bool(request_id or response_id or (collected and collected.get("__file_offset__")))
+
+        extra: dict[str, Any] = {}
+        if in_text:
+            extra["input_token_details"] = msgspec.Raw(in_text)
+        if out_text:
+            extra["output_token_details"] = msgspec.Raw(out_text)
+        if usage.convention != "openai":
+            extra["convention"] = usage.convention
+        raw = _raw_counts(log, counts, usage.convention)
+        if raw:
+            extra["raw"] = raw
+        _add_extra(extra, log, unknown, outer, around.others, flags)
         round_ = Round(
-            key=_key_of_collected(outer, unique) if collected else xxhash.xxh3_128_digest(record),
+            key=xxhash.xxh3_128_digest(record) if collected is None else _key_of_collected(collected, unique),
             source="higress",
-            started_at=started_at,
+            started_at=_started_at(outer, collected, received_ms),
             session_id=session_id,
             session_source=source,
             session_aliases=aliases,
@@ -402,19 +462,19 @@ class HigressReader:
             usage=usage,
             success=_success(status, flags, usage.known or log.model is not None),
             status=status,
-            latency_ms=_milliseconds(log.llm_service_duration, outer.get("duration")),
+            latency_ms=_milliseconds(log.llm_service_duration, outer.duration),
             ttft_ms=_milliseconds(log.llm_first_token_duration),
-            response_type=log.response_type or None,
-            has_tool_calls=bytes(log.tool_calls) not in (b"", _NULL, b"[]", b'""'),
-            consumer=log.consumer or None,
-            route=_present(outer.get("route_name")),
-            function=log.function or None,
-            user_id=log.user_id or None,
+            response_type=_label(log.response_type),
+            has_tool_calls=conversation is not None and conversation.tool_calls not in _NO_CALLS,
+            consumer=_label(log.consumer),
+            route=_label(outer.route_name),
+            function=_label(log.function),
+            user_id=_label(log.user_id),
             host=_host(outer),
             request_id=request_id,
-            response_id=log.chat_id or None,
+            response_id=response_id,
             conversation=conversation,
-            extra=_extra(log, unknown, outer, usage.convention, in_details, out_details, flags),
+            extra=_encode(extra) if extra else None,
         )
         return Reading(round_, unique)
 
@@ -423,32 +483,33 @@ class HigressReader:
     ) -> tuple[Conversation | None, tuple[str, ...]]:
         """What was said, and the session names that OpenClaw wrote into it."""
         raw = bytes(log.messages)
-        texts = [_text(log.question), _text(log.system), _text(log.answer), _text(log.reasoning), _text(log.tool_calls)]
-        question, system, answer, reasoning, tool_calls = texts
-        if not raw and not any(texts):
+        question, system, answer = _text(log.question), _text(log.system), _text(log.answer)
+        reasoning, tool_calls = _text(log.reasoning), _text(log.tool_calls)
+        if not raw and not (question or system or answer or reasoning or tool_calls):
             return None, ()
-        base = Position.start(system)
+        base = start = Position.start(system)
         messages: tuple[bytes, ...] = ()
         truncated: bytes | None = None
         names: tuple[str, ...] = ()
+        settled = known is not None
         whole: Callable[[], tuple[bytes, ...]] | None = None
         end = base
         if raw[:1] == b"[":
             listed = [bytes(message) for message in _decode_raw_list(raw)]
             if known is not None:
                 # The number proves that the array that was cut is the array that was read.
-                if not listed or listed[0] != self._marker_text or (known.position.count == 0 and system):
+                if not listed or listed[0] != self._marker_text or known.start != start.digest:
                     raise ValueError("another array was cut")
                 messages, base, names = tuple(listed[1:]), known.position, known.names
                 whole = _Whole(record)
                 new = raw[1 + len(self._marker_text) : -1]
             else:
                 messages = tuple(listed)
-                names = _session_names(messages, system)
+                names, settled = _session_names(messages, system)
                 new = raw[1:-1]
             end = base.after(messages)
-            if where is not None and (listed or known):
-                self._remember(record, where, known, new, end, names)
+            if where is not None and settled:
+                self._remember(record, where, known, new, start, end, names)
         elif known is not None:
             raise ValueError("another array was cut")
         elif raw[:1] == b'"':
@@ -479,38 +540,101 @@ class _OuterShape:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.quotes = 4 * len(names)
-        fields = [(f"f{i}", str, msgspec.field(name=name)) for i, name in enumerate(names)]
-        shape = msgspec.defstruct("OuterLine", fields, forbid_unknown_fields=True, gc=False)
-        self._decoder = msgspec.json.Decoder(shape)
-        self._wanted = [(name, f"f{i}") for i, name in enumerate(names) if name not in _DROPPED]
+        fields = [
+            (name if name in _USED else f"f{index}", str, msgspec.field(name=name)) for index, name in enumerate(names)
+        ]
+        shape = msgspec.defstruct(
+            "OuterLine", fields, bases=(_Outer,), kw_only=True, forbid_unknown_fields=True, gc=False
+        )
+        self._decode: Callable[[bytes], _Outer] = msgspec.json.Decoder(shape).decode  # type: ignore[assignment]
+        self._others = [
+            (name, f"f{index}") for index, name in enumerate(names) if name not in _USED and name not in _DROPPED
+        ]
 
-    def decode(self, rest: bytes) -> Mapping[str, Any]:
-        line = self._decoder.decode(rest)
-        return {name: getattr(line, field) for name, field in self._wanted}
+    def decode(self, rest: bytes) -> _Around:
+        line = self._decode(rest)
+        return _Around(line, {name: getattr(line, field) for name, field in self._others} if self._others else {})
+
+
+def _pairs(text: bytes) -> _Pairs:
+    """A JSON object with its pairs in order. Raw control characters are let pass: headers may hold a tab."""
+    # Header values may also hold any byte from 0x80 up.
+    value = json.loads(
+        text.decode("utf-8", "replace"), object_pairs_hook=_Pairs, parse_constant=_no_number, strict=False
+    )
+    if not isinstance(value, _Pairs):
+        raise ValueError("not an object")
+    return value
+
+
+def _no_number(_: str) -> None:
+    """NaN and the infinities are not JSON, but Python reads them."""
+
+
+def _clean(value: Any) -> Any:
+    """The value without lone surrogates, which can be neither stored nor shown."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value.resolved() if isinstance(value, _Pairs) else value
+
+
+def _salvaged(rest: bytes) -> dict[str, Any]:
+    """The fields of a line whose header values broke it, found by their names in the template's order.
+
+    A quote in a header must not hide a call that was paid for. Values are taken up to the next
+    field, literally, since nothing in them was escaped.
+    """
+    found: dict[str, Any] = {}
+    at = 0
+    for name in _TEMPLATE[1:]:
+        begin = rest.find(b'"%s":"' % name.encode(), at)
+        if begin < 0:
+            continue
+        begin += len(name) + 4
+        at = rest.find(b'","', begin)
+        if at < 0:
+            at = rest.rfind(b'"', begin)
+            if at < 0:
+                break
+        found[name] = rest[begin:at].decode("utf-8", "replace")
+    if not rest.endswith(b'"}') or not {"response_code", "start_time"} <= found.keys():
+        raise ValueError("damaged, not only by headers")
+    return found
+
+
+def _around(outer: Mapping[str, Any]) -> _Around:
+    line = _Outer(**{name: value for name, value in outer.items() if name in _USED})
+    others = {
+        name: value
+        for name, value in outer.items()
+        if name not in _USED and name not in _DROPPED and not name.startswith("__")
+    }
+    return _Around(line, others, outer if any(name.startswith("__") for name in outer) else None)
 
 
 class _Pairs:
     """The pairs of a JSON object in their order, repeated names included."""
 
     def __init__(self, items: list[tuple[str, Any]]) -> None:
-        self.items = [(name, value.resolved() if isinstance(value, _Pairs) else value) for name, value in items]
-
-    @property
-    def repeated(self) -> bool:
-        return len({name for name, _ in self.items}) != len(self.items)
+        self.items = [(_clean(name), _clean(value)) for name, value in items]
 
     def resolved(self) -> dict[str, Any]:
         """One value a name. Where names repeat, those that stand in the template's order are the real ones."""
-        if not self.repeated:
-            return dict(self.items)
+        plain = dict(self.items)
+        if len(plain) == len(self.items):
+            return plain
         real: dict[str, Any] = {}
         place = 0
         for name, value in self.items:
             if name in _TEMPLATE[place:]:
                 place = _TEMPLATE.index(name) + 1
                 real[name] = value
-            elif name not in real and name not in _TEMPLATE:
-                real[name] = value
+            elif name not in _TEMPLATE:
+                real.setdefault(name, value)
+        for name, value in self.items:  # another order of the fields
+            real.setdefault(name, value)
         return real
 
 
@@ -521,11 +645,12 @@ def _lenient(fields: dict[str, msgspec.Raw]) -> AiLog:
         if name in _RAWS:
             values[name] = raw
         elif name in _KNOWN:
-            value = _decode_any(raw)
-            if name in _TEXTS:
-                values[name] = value if isinstance(value, str) else None if value is None else bytes(raw).decode()
-            elif isinstance(value, int | float | str) and not isinstance(value, bool):
-                values[name] = value
+            try:
+                value = _decode_any(raw)
+            except msgspec.MsgspecError:  # a number beyond all bounds
+                continue
+            if isinstance(value, int | float | str) and not isinstance(value, bool):
+                values[name] = str(value) if name in _TEXTS else value
     return AiLog(**values)
 
 
@@ -540,23 +665,27 @@ def _is_round(log: AiLog, unknown: Mapping[str, msgspec.Raw], method: object) ->
     return bool(log.cache_status or log.token_ratelimit_status) or any(n.startswith("safecheck_") for n in unknown)
 
 
-def _session_names(messages: tuple[bytes, ...], system: bytes | None) -> tuple[str, ...]:
-    """Session key and session id from OpenClaw's own line, where the conversation begins with one.
+def _session_names(messages: tuple[bytes, ...], system: bytes | None) -> tuple[tuple[str, ...], bool]:
+    """Session key and session id from OpenClaw's own line, and whether later messages can't change that.
 
-    It stands at the end of the first user message (2026.9) or in the system prompt (2026.7); later
-    messages are not looked at, since anybody may have written them.
+    It stands in the system prompt (2026.7) or at the end of the first user message (2026.9). The
+    system prompt comes first, since users don't write it; behind the first user message nothing is
+    looked at, since anybody may have written it.
     """
     texts = [system] if system else []
+    settled = len(messages) >= 4
     for message in messages[:4]:
         texts.append(message)
         if b'"role":"user"' in message or b'"role": "user"' in message:
+            settled = True
             break
-    for text in reversed(texts):
+    for text in texts:
         if b"Runtime: " in text:
             found = runtime_line(text.decode("utf-8", "replace").replace("\\n", "\n"))
             if found is not None:
-                return found if found[1] is not None else found[:1]  # type: ignore[return-value]
-    return ()
+                key, session_id = found
+                return ((key,) if session_id is None else (key, session_id)), settled
+    return (), settled
 
 
 def _text(raw: msgspec.Raw) -> bytes | None:
@@ -564,33 +693,54 @@ def _text(raw: msgspec.Raw) -> bytes | None:
     return None if text in (b"", _NULL) else text
 
 
-def _details(raw: msgspec.Raw) -> dict[str, Any]:
-    """Token details: an object, or an object as a JSON string, or nothing."""
+_NO_DETAILS: tuple[Mapping[str, Any], bytes] = ({}, b"")
+
+
+def _details(raw: msgspec.Raw) -> tuple[Mapping[str, Any], bytes]:
+    """Token details - an object, or an object as a JSON string, or nothing - with their JSON."""
     text = bytes(raw)
     if text in (b"", _NULL, b"{}", b'""'):
-        return {}
+        return _NO_DETAILS
     try:
+        if text.startswith(b'"'):
+            text = _decode_text(text).encode()
         value = _decode_any(text)
-        if isinstance(value, str):
-            value = _decode_any(value)
-    except msgspec.MsgspecError:
+    except ValueError:
+        return _NO_DETAILS
+    return (value, text) if isinstance(value, dict) and value else _NO_DETAILS
+
+
+def _raw_counts(log: AiLog, counts: tuple[int | None, ...], convention: str) -> dict[str, Any]:
+    """The counts as they were logged, where ours are not simply those."""
+    values = (log.input_token, log.output_token, log.total_token, log.cached_tokens, log.reasoning_tokens)
+    total = counts[2]
+    if (
+        convention == "openai"
+        and (total is None or total == (counts[0] or 0) + (counts[1] or 0))
+        and all(counted is not None or value is None for counted, value in zip(counts, values, strict=True))
+    ):
         return {}
-    return value if isinstance(value, dict) else {}
+    return {name: value for name, value in zip(_COUNTS, values, strict=True) if value is not None}
 
 
-def _present(value: Any) -> Any:
-    return None if value in ("-", "", None) else value
+def _label(value: Any) -> str | None:
+    """A name or an identifier of bounded length; None for what is missing or can't be one."""
+    if type(value) is not str:
+        return str(value) if type(value) in (int, float) and abs(value) < 10**18 else None
+    if value in ("-", ""):
+        return None
+    return value if len(value) <= 256 else bounded(value)
 
 
 def _model(log: AiLog) -> str | None:
     for name in (log.model, log.request_model):
         if name and name not in ("unknown", "UNKNOWN", "-"):
-            return name
+            return bounded(name)
     return None
 
 
 def _success(status: int | None, flags: str | None, answered: bool) -> bool:
-    if flags is not None and not _FAILED_FLAGS.isdisjoint(str(flags).split(",")):
+    if flags is not None and not _FAILED_FLAGS.isdisjoint(flags.split(",")):
         return False
     return answered if status is None else 200 <= status < 400
 
@@ -607,21 +757,19 @@ def _milliseconds(*values: object) -> int | None:
     return None
 
 
-def _host(outer: Mapping[str, Any]) -> str | None:
+def _host(outer: _Outer) -> str | None:
     """``llm-openai.internal.dns`` from ``outbound|443||llm-openai.internal.dns``, else the upstream's address."""
-    cluster = _present(outer.get("upstream_cluster"))
-    if isinstance(cluster, str):
-        name = cluster.rsplit("|", 1)[-1]
+    cluster = _label(outer.upstream_cluster)
+    if cluster is not None:
+        name = cluster.rpartition("|")[2]
         if name:
-            return name[:253]
-    host = _present(outer.get("upstream_host"))
-    return str(host)[:253] if host is not None else None
+            return name
+    return _label(outer.upstream_host)
 
 
-def _started_at(outer: Mapping[str, Any], received_ms: int | None) -> int:
-    for name in ("start_time", "timestamp", "time", "__time__"):
-        moment = epoch_ms(outer.get(name)) if name in outer else None
-        if moment is not None:
+def _started_at(outer: _Outer, collected: Mapping[str, Any] | None, received_ms: int | None) -> int:
+    for value in (outer.start_time, outer.timestamp, outer.time, collected and collected.get("__time__")):
+        if value is not None and (moment := epoch_ms(value)) is not None:
             return moment
     return received_ms if received_ms is not None else UNKNOWN_TIME
 
@@ -633,52 +781,47 @@ def _key_of_collected(outer: Mapping[str, Any], unique: bool) -> bytes:
     nothing else tells two records apart.
     """
     own = {name: value for name, value in outer.items() if not name.startswith("__")}
-    if unique and not _present(own.get("request_id")):
+    if unique and not _label(own.get("request_id")):
         own["__file_offset__"] = outer.get("__file_offset__")
     return xxhash.xxh3_128_digest(json.dumps(own, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
 
 
-def _extra(
+def _add_extra(
+    extra: dict[str, Any],
     log: AiLog,
     unknown: Mapping[str, msgspec.Raw],
-    outer: Mapping[str, Any],
-    convention: str,
-    in_details: Mapping[str, Any],
-    out_details: Mapping[str, Any],
+    outer: _Outer,
+    others: Mapping[str, Any],
     flags: str | None,
-) -> bytes | None:
-    """What has no field of its own, as JSON: raw counts where they differ from ours, details, new fields."""
-    extra: dict[str, Any] = {}
-    if in_details:
-        extra["input_token_details"] = in_details
-    if out_details:
-        extra["output_token_details"] = out_details
-    if convention != "openai":
-        extra["convention"] = convention
-        extra["raw"] = {
-            name: value
-            for name in ("input_token", "output_token", "total_token", "cached_tokens", "reasoning_tokens")
-            if (value := getattr(log, name)) is not None
-        }
+) -> None:
+    """Add what has no field of its own."""
     if log.api and log.api != "-":
         extra["api"] = log.api
-    for name in ("request_model", "api_type", "cache_status", "token_ratelimit_status", "fallback_from"):
-        value = getattr(log, name)
-        if value:
-            extra[name] = value
+    if log.request_model:
+        extra["request_model"] = log.request_model
+    if log.api_type:
+        extra["api_type"] = log.api_type
+    if log.cache_status:
+        extra["cache_status"] = log.cache_status
+    if log.token_ratelimit_status:
+        extra["token_ratelimit_status"] = log.token_ratelimit_status
+    if log.fallback_from:
+        extra["fallback_from"] = log.fallback_from
     if flags:
         extra["response_flags"] = flags
-    details = _present(outer.get("response_code_details"))
-    if details and details != "via_upstream":
+    if outer.response_code_details != "via_upstream" and (details := _short(outer.response_code_details)):
         extra["response_code_details"] = details
-    for name in ("path", "trace_id"):
-        value = _present(outer.get(name))
-        if value and value != "/v1/chat/completions":
-            extra[name] = value if isinstance(value, str) and len(value) <= 512 else str(value)[:512]
-    fields: dict[str, Any] = {name: _decode_any(raw) for name, raw in unknown.items()}
-    for name, value in outer.items():
-        if name not in _USED and name not in _DROPPED and not name.startswith("__") and _present(value) is not None:
+    if outer.path != "/v1/chat/completions" and (path := _short(outer.path)):
+        extra["path"] = path
+    if outer.trace_id != "-" and (trace := _short(outer.trace_id)):
+        extra["trace_id"] = trace
+    fields: dict[str, Any] = dict(unknown)
+    for name, value in others.items():
+        if value not in ("-", "", None):
             fields[name] = value
     if fields:
         extra["fields"] = fields
-    return _encode(extra) if extra else None
+
+
+def _short(value: Any) -> str | None:
+    return None if value in ("-", "", None) else str(value)[:512]

@@ -196,10 +196,11 @@ class RoundPage(msgspec.Struct, frozen=True):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What was said in a round: JSON texts exactly as logged."""
+    """What was said in a round: JSON texts, to the byte as they were logged. None where nothing was."""
 
+    #: None where the gateway cut them (see `truncated`).
     messages: tuple[bytes, ...] | None = None
-    #: Index of the first message that this round added to what had been said before.
+    #: How many messages lie before the first one that this round added.
     new_from: int = 0
     system: bytes | None = None
     truncated: bytes | None = None

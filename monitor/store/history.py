@@ -29,6 +29,7 @@ import msgspec
 import zstandard
 
 from monitor.rounds import START, UNKNOWN_TIME, Conversation, Position
+from monitor.store.base import Content, StoreError
 
 APPLICATION_ID = 0x41534D48
 SCHEMA_VERSION = 1
@@ -38,7 +39,7 @@ OPEN_MONTHS = 4
 #: Bytes of recently written pieces that are remembered for each open month.
 KNOWN_BYTES = 6_000_000
 #: Bytes of decompressed pieces, and again of whole histories, that are kept for reading.
-READ_BYTES = 12_000_000
+READ_BYTES = 6_000_000
 #: SQLite does not split a row of some 2 KB to fill a page; pages of 4 KB would be a quarter empty.
 PAGE_BYTES = 16_384
 #: A longer run of messages is cut into several pieces, so that an edit near its end repeats little.
@@ -78,7 +79,7 @@ INSERT INTO erased VALUES (0);
 """
 
 
-class HistoryError(Exception):
+class HistoryError(StoreError):
     """A history file cannot be used, or does not hold what it should. The text names file and round."""
 
     def __init__(self, path: Path, what: str, key: bytes | None = None) -> None:
@@ -86,22 +87,6 @@ class HistoryError(Exception):
         self.path = path
         self.key = key
         super().__init__(f"{path}: {what}" if key is None else f"{path}: round {key.hex()}: {what}")
-
-
-class Content(msgspec.Struct, frozen=True):
-    """What was said in a round: JSON texts, to the byte as they were logged. None where nothing was."""
-
-    #: The messages, all of them or, from `History.added`, those from `new_from` on.
-    #: None where the gateway cut them (see `truncated`).
-    messages: tuple[bytes, ...] | None
-    #: How many messages lie before the first one that this round added.
-    new_from: int
-    system: bytes | None = None
-    truncated: bytes | None = None
-    question: bytes | None = None
-    answer: bytes | None = None
-    reasoning: bytes | None = None
-    tool_calls: bytes | None = None
 
 
 class _Said(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True, gc=False):

@@ -175,7 +175,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
     Raises:
         StoreError: with the file's name and the way out. The file is left as it is.
-        FileNotFoundError: `read_only` and nothing has been stored yet.
+        FileNotFoundError: `read_only`, and nothing has been stored yet.
     """
     if read_only and not path.exists():
         raise FileNotFoundError(path)
@@ -190,6 +190,8 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         db.execute("PRAGMA cache_size = -8192")
         db.execute("PRAGMA temp_store = MEMORY")
         if read_only:
+            if version == 0:
+                raise FileNotFoundError(path)  # another process is about to make the tables
             if version < VERSION:
                 raise StoreError(
                     f"{path} has schema version {version}, this program needs {VERSION}: "

@@ -308,7 +308,7 @@ def test_characters_of_all_scripts_survive() -> None:
     assert json.loads(conversation.answer) == "مُبرمِجة 👩‍💻 プログラマー"
     controls = round_of(26).conversation
     assert controls is not None
-    assert json.loads(controls.messages[0])["content"].startswith("line1\nline2\r\n\ttab \0nul \x1b[31mred \u2028")
+    assert json.loads(controls.messages[0])["content"].startswith("line1\nline2\r\n\ttab \0nul \x1b[31mred\x7f \u2028")
 
 
 def test_a_history_with_tool_calls_and_empty_contents_keeps_every_message() -> None:

@@ -7,13 +7,17 @@ import contextlib
 import gzip
 import lzma
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 import zstandard
 
@@ -182,9 +186,7 @@ def test_empty_lines_are_lines(log: Path, readers: Readers) -> None:
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 61, 200, 5000])
-def test_the_size_of_chunks_does_not_change_what_is_read(
-    log: Path, readers: Readers, chunk_bytes: int
-) -> None:
+def test_the_size_of_chunks_does_not_change_what_is_read(log: Path, readers: Readers, chunk_bytes: int) -> None:
     lines = [*numbered(0, 40), b"x" * 3000, *numbered(41, 50), b""]
     append(log, text(lines) + b"torn")
     reader = readers(log, chunk_bytes=chunk_bytes)
@@ -344,9 +346,7 @@ def test_truncation_is_noticed_when_the_file_has_the_old_size_again(log: Path, r
     assert reader.read() == numbered(10, 20)
 
 
-def test_truncation_is_noticed_by_the_end_alone_when_the_first_lines_are_the_same(
-    log: Path, readers: Readers
-) -> None:
+def test_truncation_is_noticed_by_the_end_alone_when_the_first_lines_are_the_same(log: Path, readers: Readers) -> None:
     reader = readers(log)
     same = numbered(0, 20, width=100)
     append(log, text(same + numbered(20, 30)))
@@ -400,9 +400,7 @@ def test_files_with_the_same_first_lines_are_kept_apart(log: Path, readers: Read
     assert reader.read() == numbered(31, 32)
 
 
-def test_a_file_with_a_known_beginning_but_another_end_is_read_from_its_start(
-    log: Path, readers: Readers
-) -> None:
+def test_a_file_with_a_known_beginning_but_another_end_is_read_from_its_start(log: Path, readers: Readers) -> None:
     append(log, text(numbered(0, 50)))
     reader = readers(log)
     reader.read()
@@ -415,8 +413,6 @@ def test_of_several_matching_states_the_furthest_is_used(log: Path) -> None:
     append(log, text(numbered(0, 20)))
     with Tail(log, chunk_bytes=400) as tail:
         states = [chunk.state for chunk in tail.read()]
-    import msgspec
-
     known = [msgspec.structs.replace(state, id=bytes([n]) * 16) for n, state in enumerate(states)]
     append(log, text(numbered(20, 21)))
     with Tail(log, known=reversed(known)) as tail:
@@ -487,9 +483,7 @@ def test_other_names_do_not(log: Path, readers: Readers, name: str) -> None:
         ["access-2026-11-20.log.gz", "access-2026-11-21.1.log", "access-2026-11-21.2.log"],
     ],
 )
-def test_files_are_read_in_the_order_in_which_they_were_written(
-    log: Path, readers: Readers, names: list[str]
-) -> None:
+def test_files_are_read_in_the_order_in_which_they_were_written(log: Path, readers: Readers, names: list[str]) -> None:
     everything = numbered(0, 10 * len(names) + 3)
     append(log, text(everything[10 * len(names) :]))
     for index, name in reversed(list(enumerate(names))):
@@ -662,9 +656,7 @@ def test_what_is_no_file_is_reported_and_does_not_block(log: Path, readers: Read
 
 
 @each_codec
-def test_a_compressed_copy_of_what_was_read_is_not_read_again(
-    log: Path, readers: Readers, codec: str
-) -> None:
+def test_a_compressed_copy_of_what_was_read_is_not_read_again(log: Path, readers: Readers, codec: str) -> None:
     reader = readers(log)
     append(log, text(numbered(0, 100)))
     reader.read()
@@ -726,11 +718,7 @@ def test_a_compressed_file_that_is_done_is_not_opened_again(
 
 
 @each_codec
-def test_a_compressed_file_that_is_being_written_gives_what_is_there(
-    log: Path, readers: Readers, codec: str
-) -> None:
-    import random
-
+def test_a_compressed_file_that_is_being_written_gives_what_is_there(log: Path, readers: Readers, codec: str) -> None:
     noise = random.Random(5)
     lines = [noise.randbytes(150).hex().encode() for _ in range(9000)]
     data = PACKERS[codec](text(lines))
@@ -782,9 +770,7 @@ def test_a_damaged_file_is_reported_and_the_others_are_read(log: Path, readers: 
     assert given[-1] == b"live"
     assert len(given) > 1
     assert {problem.kind for problem in reader.tail.problems()} == {"corrupt"}
-    assert {Path(problem.path).name for problem in reader.tail.problems()} == {
-        f"access.log.{n}{codec}" for n in (2, 3)
-    }
+    assert {Path(problem.path).name for problem in reader.tail.problems()} == {f"access.log.{n}{codec}" for n in (2, 3)}
     assert reader.read() == []
 
 
@@ -844,7 +830,8 @@ def test_a_short_first_line_keeps_its_state_when_the_file_grows(log: Path, reade
             reader.restart()
         given += reader.read()
     assert given == numbered(0, 30)
-    assert len(reader.committed) == 1
+    (state,) = reader.committed.values()
+    assert state.fingerprint_size == 5 * 61  # the first lines that make 256 bytes
 
 
 def test_a_pass_ends_although_the_writer_does_not(log: Path, readers: Readers) -> None:
@@ -901,3 +888,65 @@ def test_states_that_are_kept_survive_a_copy_that_comes_back(log: Path, readers:
     log.with_name("access.log.5").write_bytes(backup)
     log.with_name("access.log.6.gz").write_bytes(gzip.compress(backup))
     assert reader.read() == []
+
+
+def test_another_beginning_makes_another_file_even_if_the_end_is_the_same(log: Path, readers: Readers) -> None:
+    reader = readers(log)
+    end = numbered(100, 130)
+    append(log, text(numbered(0, 10) + end))
+    reader.read()
+    log.write_bytes(text(numbered(50, 60) + end) + b"more\n")
+    assert reader.read() == [*numbered(50, 60), *end, b"more"]
+
+
+def test_a_second_change_within_one_tick_of_the_clock_is_noticed(log: Path, readers: Readers) -> None:
+    reader = readers(log)
+    ahead = 4_000_000_000
+    for first in (0, 10):
+        log.write_bytes(text(numbered(first, first + 10)))
+        os.utime(log, (ahead, ahead))
+        assert reader.read() == numbered(first, first + 10)
+
+
+def test_a_rename_within_one_tick_of_the_clock_is_noticed(log: Path, readers: Readers) -> None:
+    reader = readers(log)
+    ahead = 4_000_000_000
+    for number in (3, 2, 1):
+        append(log.with_name(f"access.log.{number}"), text(numbered(number, number + 1)))
+        os.utime(log.parent, (ahead, ahead))
+        assert reader.read() == numbered(number, number + 1)
+
+
+def test_a_held_file_that_is_overwritten_with_a_new_one_does_not_hide_it(log: Path, readers: Readers) -> None:
+    backup = log.with_name("access.log-20261121")
+    backup.write_bytes(text(numbered(0, 4)))
+    reader = readers(log)
+    reader.read()
+    new = log.with_name("access.log.1")
+    new.write_bytes(text(numbered(10, 12)))
+    backup.write_bytes(text(numbered(10, 12)))
+    assert set(reader.read()) == set(numbered(10, 12))
+
+
+def test_other_threads_may_ask_while_one_reads(log: Path, readers: Readers) -> None:
+    for n in range(5, 0, -1):
+        append(log.with_name(f"access.log.{n}"), text(numbered(500 - 100 * n, 600 - 100 * n)))
+    append(log, text(numbered(500, 600)))
+    reader = readers(log, chunk_bytes=300)
+    done = threading.Event()
+    asked: list[int] = []
+
+    def ask() -> None:
+        while not done.is_set():
+            asked.append(reader.tail.pending_bytes())
+            assert reader.tail.problems() == []
+            reader.tail.states()
+
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask)
+        reader.read()
+        done.set()
+        asking.result()
+    assert reader.lines == numbered(0, 600)
+    assert reader.tail.pending_bytes() == 0
+    assert all(0 <= pending <= 600 * 61 for pending in asked)

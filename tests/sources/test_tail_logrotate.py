@@ -244,8 +244,7 @@ def test_compression_by_logrotate(gateway: Gateway, reader: Reader, command: str
 @pytest.mark.parametrize("form", ["-%Y%m%d-%s", "-%Y-%m-%d-%s", ".%Y-%m-%d_%s", "-%s"])
 def test_dates_as_names_by_logrotate(gateway: Gateway, reader: Reader, compress: str, form: str) -> None:
     gateway.configure(
-        f"rotate 20\n create\n dateext\n dateformat {form}\n {compress}\n"
-        " postrotate\n kill -USR1 {pid}\n endscript"
+        f"rotate 20\n create\n dateext\n dateformat {form}\n {compress}\n postrotate\n kill -USR1 {{pid}}\n endscript"
     )
     gateway.write(30)
     reader.read()

@@ -131,9 +131,7 @@ def test_other_files_in_the_directory_do_not_wake(tmp_path: Path) -> None:
         assert wake.wait(PATIENCE)
 
 
-def test_where_notification_cannot_be_had_the_paths_are_polled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_notification_cannot_be_had_the_paths_are_polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("no inotify instance left")
 

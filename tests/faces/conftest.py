@@ -1,0 +1,37 @@
+"""A log, a data directory, and real clients of the faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.config import load
+from monitor.runtime import Runtime
+from monitor.samples import DEMO, Expected, lines
+from tests.faces.place import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    expected = Expected()
+    log = tmp_path / "access.log"
+    with log.open("wb") as file:
+        file.writelines(lines(DEMO, seed=3, limit=400, expected=expected))
+    return Place(tmp_path, log, tmp_path / "data", expected)
+
+
+@pytest.fixture
+def read(place: Place) -> Iterator[Runtime]:
+    """A runtime over a log that has been read."""
+    runtime = Runtime(load(None, data_dir=place.data), log_paths=[place.log])
+    with runtime.ingesting() as ingester:
+        ingester.once()
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

@@ -1,0 +1,18 @@
+"""The embedded store does what every store must do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from monitor.store.sqlite import SqliteStore
+from tests.store.conformance import VERSION, Open, StoreConformance
+
+
+class TestSqliteStore(StoreConformance):
+    @contextmanager
+    def place(self) -> Iterator[Open]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield lambda: SqliteStore(Path(folder), price_version=VERSION)
