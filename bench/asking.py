@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
 from bench import big_store
 from bench.measure import Peer, Row, Sizes, bare_server, cpu_of, our_server, ratio, scratch
 
-_QUESTIONS = (
+_QUESTIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("get_session", {"session_id": big_store.ASKED}),
     ("list_sessions", {}),
     ("stats_by_model", {}),

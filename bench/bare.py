@@ -4,8 +4,6 @@ Without an argument it has one tool that says what it was told. With a file of r
 our three most asked tools, with our schemas, and each returns its object from memory.
 """
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated, Any
 

@@ -33,7 +33,21 @@ from monitor.store.sqlite import SqliteStore
 
 _SEED = 7
 _AI = b'{"ai_log":"{'
-_WORDS = "the log says that route tool answer cache token price model session gateway wrote read".split()
+_WORDS = (
+    "the",
+    "log",
+    "says",
+    "that",
+    "route",
+    "tool",
+    "answer",
+    "cache",
+    "token",
+    "price",
+    "gateway",
+    "wrote",
+    "read",
+)
 
 
 def speed(sizes: Sizes) -> Iterator[Row]:
@@ -192,7 +206,6 @@ def memory(sizes: Sizes) -> Iterator[Row]:
                     if file.tell() >= wanted:
                         break
         size = log.stat().st_size
-        command = [sys.executable, "-m", "monitor.faces.cli.main"]
         command = [sys.executable, "-c", "from monitor.faces.cli.main import main; main()"]
         command += ["ingest", "--once", "--data-dir", str(folder / "data"), "--log-path", str(log)]
         ours = 0

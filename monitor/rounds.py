@@ -167,6 +167,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     #: ``normal`` or ``stream``.
     response_type: str | None = None
     has_tool_calls: bool = False
+    #: How many user messages the request held (Higress' ``chat_round``); it drops when a conversation starts anew.
+    turn: int | None = None
     consumer: str | None = None
     route: str | None = None
     function: str | None = None

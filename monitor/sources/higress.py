@@ -126,7 +126,10 @@ _SKIP_FROM = 4096
 _SEEN_EACH = 32
 _SEEN_GUESSES = 4096
 _TAIL = 64
+#: Messages among which the first one of the user must be, for a session name to be looked for.
+_BEGINNING = 4
 _HEAD = b'{"ai_log":"'
+_END = b'","'
 _MESSAGES = b'\\"messages\\":['
 _SESSION = b'\\"session_id\\":\\"'
 
@@ -220,14 +223,16 @@ class HigressReader:
 
     def _read(self, record: bytes, received_ms: int | None) -> Reading | Skipped:
         if record.startswith(_HEAD):
+            if len(record) > _SKIP_FROM:
+                reading = self._read_on(record, received_ms)
+                if reading is not None:
+                    return reading
             # An escaped body can't contain this sequence: inside it every quote has its backslash.
-            end = record.find(b'","', len(_HEAD))
+            end = record.find(_END, len(_HEAD))
             if end > 0:
                 if end - len(_HEAD) <= 1:  # "-" or empty
                     return Skipped("non_ai")
-                rest = b"{" + record[end + 2 :]
-                around = self._fast_outer(rest) or self._slow_outer(rest, record, end)
-                return self._from_body(record, len(_HEAD), end, around, received_ms)
+                return self._from_body(record, end, received_ms)
         outer = _pairs(record).resolved()
         body = outer.get("ai_log")
         if isinstance(body, Mapping):
@@ -244,6 +249,10 @@ class HigressReader:
         if body.startswith('{\\"'):
             body = _decode_text(f'"{body}"')
         return self._build(record, body, None, None, _around(outer), received_ms)
+
+    def _around(self, record: bytes, end: int) -> _Around:
+        rest = b"{" + record[end + 2 :]
+        return self._fast_outer(rest) or self._slow_outer(rest, record, end)
 
     def _fast_outer(self, rest: bytes) -> _Around | None:
         """The fields behind ``ai_log`` where they are exactly a known set of plain strings, else None.
@@ -285,35 +294,50 @@ class HigressReader:
 
     # -- ai_log -----------------------------------------------------------------------------------
 
-    def _from_body(
-        self, record: bytes, start: int, end: int, around: _Around, received_ms: int | None
-    ) -> Reading | Skipped:
-        """Parse ``ai_log`` (``record[start:end]``, escaped), skipping the part of ``messages`` that is known."""
-        at = record.find(_MESSAGES, start, end) if end - start > _SKIP_FROM else -1
-        if at < 0:
-            text = _decode_text(record[start - 1 : end + 1])
-            if text.startswith('{\\"'):
-                # accessLogEncoding: JSON escapes what was escaped already.
-                text = _decode_text(f'"{text}"')
-            return self._build(record, text, None, None, around, received_ms)
-        at += len(_MESSAGES)
-        where = (self._guess(record, at, end), at, end)
-        known = self._recognise(where[0], memoryview(record)[at:end])
-        if known is not None:
-            short = b"".join((b'"', record[start:at], self._marker_text, record[at + known.size : end], b'"'))
-            try:
-                return self._build(record, _decode_text(short), known, where, around, received_ms)
-            except ValueError:
-                pass
-        return self._build(record, _decode_text(record[start - 1 : end + 1]), None, where, around, received_ms)
+    def _from_body(self, record: bytes, end: int, received_ms: int | None) -> Reading | Skipped:
+        """Parse ``ai_log`` (escaped, before `end`) and what is around it."""
+        around = self._around(record, end)
+        text = _decode_text(record[len(_HEAD) - 1 : end + 1])
+        if text.startswith('{\\"'):
+            # accessLogEncoding: JSON escapes what was escaped already.
+            text = _decode_text(f'"{text}"')
+        where = None
+        if end > _SKIP_FROM:
+            at = record.find(_MESSAGES, len(_HEAD), end) + len(_MESSAGES)
+            if at >= len(_MESSAGES):
+                where = self._guess(record, at), at, end
+        return self._build(record, text, None, where, around, received_ms)
 
-    def _guess(self, record: bytes, at: int, end: int) -> bytes:
+    def _read_on(self, record: bytes, received_ms: int | None) -> Reading | Skipped | None:
+        """Read a record of which the first messages are known from an earlier one without parsing these again.
+
+        None where nothing is known, and wherever anything is not as it should be.
+        """
+        at = record.find(_MESSAGES, len(_HEAD)) + len(_MESSAGES)
+        if at < len(_MESSAGES):
+            return None
+        guess = self._guess(record, at)
+        known = self._recognise(guess, memoryview(record)[at:])
+        # The known part lay inside a body; neither it nor what is before it may hold the end of this one.
+        if known is None or record.find(_END, len(_HEAD), at) > 0:
+            return None
+        behind = at + known.size
+        end = record.find(_END, behind)
+        if end < 0:
+            return None
+        short = b"".join((record[len(_HEAD) - 1 : at], self._marker_text, record[behind : end + 1]))
+        try:
+            around = self._around(record, end)
+            return self._build(record, _decode_text(short), known, (guess, at, end), around, received_ms)
+        except ValueError:
+            return None
+
+    def _guess(self, record: bytes, at: int) -> bytes:
         """A key under which this conversation was probably seen; a wrong one costs time, nothing else."""
-        near_end = max(at, end - 16384)
-        found = record.rfind(_SESSION, near_end, end)
+        found = record.rfind(_SESSION, max(at, len(record) - 16384))
         if found > 0:
             found += len(_SESSION)
-            return record[found : min(found + 400, record.find(b'\\"', found, end) % (end + 1))]
+            return record[found : min(found + 400, record.find(b'\\"', found) % len(record))]
         return xxhash.xxh3_64_digest(record[at : at + 512])
 
     def _recognise(self, guess: bytes, region: memoryview) -> _Seen | None:
@@ -425,13 +449,8 @@ class HigressReader:
         in_details, in_text = _details(log.input_token_details)
         out_details, out_text = _details(log.output_token_details)
         count = token_usage.count
-        counts = (
-            count(log.input_token),
-            count(log.output_token),
-            count(log.total_token),
-            count(log.cached_tokens),
-            count(log.reasoning_tokens),
-        )
+        logged = log.input_token, log.output_token, log.total_token, log.cached_tokens, log.reasoning_tokens
+        counts = count(logged[0]), count(logged[1]), count(logged[2]), count(logged[3]), count(logged[4])
         usage = token_usage.normalise(*counts, in_details, out_details, log.chat_id)
         status = count(outer.response_code)
         flags = _label(outer.response_flags)
@@ -447,9 +466,8 @@ class HigressReader:
             extra["output_token_details"] = msgspec.Raw(out_text)
         if usage.convention != "openai":
             extra["convention"] = usage.convention
-        raw = _raw_counts(log, counts, usage.convention)
-        if raw:
-            extra["raw"] = raw
+        if usage.convention != "openai" or not _plain(logged, counts):
+            extra["raw"] = {name: value for name, value in zip(_COUNTS, logged, strict=True) if value is not None}
         _add_extra(extra, log, unknown, outer, around.others, flags)
         round_ = Round(
             key=xxhash.xxh3_128_digest(record) if collected is None else _key_of_collected(collected, unique),
@@ -466,6 +484,7 @@ class HigressReader:
             ttft_ms=_milliseconds(log.llm_first_token_duration),
             response_type=_label(log.response_type),
             has_tool_calls=conversation is not None and conversation.tool_calls not in _NO_CALLS,
+            turn=token_usage.count(log.chat_round),
             consumer=_label(log.consumer),
             route=_label(outer.route_name),
             function=_label(log.function),
@@ -505,7 +524,9 @@ class HigressReader:
                 new = raw[1 + len(self._marker_text) : -1]
             else:
                 messages = tuple(listed)
-                names, settled = _session_names(messages, system)
+                if b"Runtime: " in raw or (system is not None and b"Runtime: " in system):
+                    names = _session_names(messages, system)
+                settled = where is not None and _settled(messages)
                 new = raw[1:-1]
             end = base.after(messages)
             if where is not None and settled:
@@ -665,27 +686,34 @@ def _is_round(log: AiLog, unknown: Mapping[str, msgspec.Raw], method: object) ->
     return bool(log.cache_status or log.token_ratelimit_status) or any(n.startswith("safecheck_") for n in unknown)
 
 
-def _session_names(messages: tuple[bytes, ...], system: bytes | None) -> tuple[tuple[str, ...], bool]:
-    """Session key and session id from OpenClaw's own line, and whether later messages can't change that.
+def _session_names(messages: tuple[bytes, ...], system: bytes | None) -> tuple[str, ...]:
+    """Session key and session id from OpenClaw's own line, where the conversation begins with one.
 
     It stands in the system prompt (2026.7) or at the end of the first user message (2026.9). The
     system prompt comes first, since users don't write it; behind the first user message nothing is
     looked at, since anybody may have written it.
     """
     texts = [system] if system else []
-    settled = len(messages) >= 4
-    for message in messages[:4]:
+    for message in messages[:_BEGINNING]:
         texts.append(message)
-        if b'"role":"user"' in message or b'"role": "user"' in message:
-            settled = True
+        if _is_users(message):
             break
     for text in texts:
         if b"Runtime: " in text:
             found = runtime_line(text.decode("utf-8", "replace").replace("\\n", "\n"))
             if found is not None:
                 key, session_id = found
-                return ((key,) if session_id is None else (key, session_id)), settled
-    return (), settled
+                return (key,) if session_id is None else (key, session_id)
+    return ()
+
+
+def _settled(messages: tuple[bytes, ...]) -> bool:
+    """Whether messages that follow can't change what `_session_names` finds."""
+    return len(messages) >= _BEGINNING or any(map(_is_users, messages))
+
+
+def _is_users(message: bytes) -> bool:
+    return b'"role":"user"' in message or b'"role": "user"' in message
 
 
 def _text(raw: msgspec.Raw) -> bytes | None:
@@ -710,17 +738,11 @@ def _details(raw: msgspec.Raw) -> tuple[Mapping[str, Any], bytes]:
     return (value, text) if isinstance(value, dict) and value else _NO_DETAILS
 
 
-def _raw_counts(log: AiLog, counts: tuple[int | None, ...], convention: str) -> dict[str, Any]:
-    """The counts as they were logged, where ours are not simply those."""
-    values = (log.input_token, log.output_token, log.total_token, log.cached_tokens, log.reasoning_tokens)
-    total = counts[2]
-    if (
-        convention == "openai"
-        and (total is None or total == (counts[0] or 0) + (counts[1] or 0))
-        and all(counted is not None or value is None for counted, value in zip(counts, values, strict=True))
-    ):
-        return {}
-    return {name: value for name, value in zip(_COUNTS, values, strict=True) if value is not None}
+def _plain(logged: tuple[int | float | str | None, ...], counts: tuple[int | None, ...]) -> bool:
+    """Whether the counts say all that was logged: none was dropped as damage, and the total is their sum."""
+    if logged != counts and any(c is None and v is not None for v, c in zip(logged, counts, strict=True)):
+        return False
+    return counts[2] is None or counts[2] == (counts[0] or 0) + (counts[1] or 0)
 
 
 def _label(value: Any) -> str | None:

@@ -329,23 +329,23 @@ class Tail:
         # Numbers and dates side by side mean that the rotation was changed: the newer style is in use.
         entries.sort(key=lambda entry: (entry[0] is _LIVE, newest.get(entry[0].style, 0), entry[0].age))
 
-        for file in self._files.values():
-            file.listed = file.live = False
+        for held in self._files.values():
+            held.listed = held.live = False
         order: list[_File] = []
         for name, path, found in entries:
-            file_or_none = self._file(path, found)
-            if file_or_none is None:
+            file = self._file(path, found)
+            if file is None:
                 continue
-            if not file_or_none.listed:
-                file_or_none.listed = True
-                order.append(file_or_none)
+            if not file.listed:
+                file.listed = True
+                order.append(file)
             if name is _LIVE or path == real:
-                file_or_none.live = True
-                order.remove(file_or_none)  # a link and its target are one file: the last
-                order.append(file_or_none)
-            file_or_none.path = path
-        for file in [file for file in self._files.values() if not file.listed and file.fd is None]:
-            self._forget(file)
+                file.live = True
+                order.remove(file)  # a link and its target are one file: the last
+                order.append(file)
+            file.path = path
+        for gone in [file for file in self._files.values() if not file.listed and file.fd is None]:
+            self._forget(gone)
         # What lost its name is older than what has one.
         self._order = [file for file in self._files.values() if not file.listed] + order
         return all(_directory_key(listing.directory) == listing.key for listing in listings)
@@ -576,8 +576,9 @@ class Tail:
         lines: list[bytes] = []
         end = start
         torn = False
-        if file.size > max(start, file.searched):
-            if file.searched - start < self._chunk_bytes:
+        near = file.searched - start < self._chunk_bytes
+        if file.size > (start if near else file.searched):
+            if near:
                 data = os.pread(file.fd, min(self._chunk_bytes, file.size - start), start)
                 lines = data.split(b"\n", _MOST_LINES)
                 rest = lines.pop()
@@ -971,6 +972,8 @@ class _File:
     def look(self, found: os.stat_result, now: float) -> None:
         if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
             self.size, self.mtime_ns, self.changed = found.st_size, found.st_mtime_ns, now
+            if self.size < self.searched:
+                self.searched = 0  # its torn end was cut off
             self.finished = False
 
     def settle(self, offset: int, *, finished: bool = False) -> None:

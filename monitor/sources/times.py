@@ -18,7 +18,7 @@ _FORMATS = (
     "%Y/%m/%dT%H:%M:%S",
     "%Y/%m/%d %H:%M:%S",
     "%d/%b/%Y:%H:%M:%S %z",
-    "%a, %d %b %Y %H:%M:%S %Z",
+    "%a, %d %b %Y %H:%M:%S GMT",
 )
 
 

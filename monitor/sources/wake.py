@@ -209,9 +209,7 @@ def _places(paths: list[str]) -> dict[str, _Place]:
 def _concerns(changed: str, places: dict[str, _Place]) -> bool:
     """Whether a change belongs to one of the paths. Names only: some systems tell the real directory."""
     name = os.path.basename(changed)
-    return changed in places or any(
-        name.startswith(stem) for place in places.values() for stem in place.stems
-    )
+    return changed in places or any(name.startswith(stem) for place in places.values() for stem in place.stems)
 
 
 def _look(paths: list[str]) -> dict[str, object]:

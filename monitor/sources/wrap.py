@@ -14,6 +14,11 @@ import msgspec
 
 from monitor.sources.times import epoch_ms
 
+#: A record whose last piece never comes is given out as it is at this size.
+MAX_HELD_BYTES = 256 * 1024 * 1024
+#: What a piece takes in memory besides its text.
+_PIECE_BYTES = 64
+
 _CRI = re.compile(rb"(\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)) (stdout|stderr) ([FP])(?::[^ ]*)? ")
 
 
@@ -35,16 +40,25 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     received_ms: int | None = None
 
 
+class _Open(msgspec.Struct):
+    """A record of which not all pieces have come."""
+
+    begin: int
+    pieces: list[bytes] = []
+    size: int = 0
+
+
 class Unwrapper:
     """Puts the records of one file together. Pieces wait for their end, each stream for itself."""
 
-    def __init__(self) -> None:
-        self._open: dict[str, tuple[int, list[bytes]]] = {}
+    def __init__(self, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+        self._max_held = max_held_bytes
+        self._open: dict[str, _Open] = {}
 
     @property
     def held(self) -> int | None:
         """Where the oldest unfinished record begins: reading must resume there after a restart."""
-        return min((start for start, _ in self._open.values()), default=None)
+        return min((unfinished.begin for unfinished in self._open.values()), default=None)
 
     def records(self, lines: Sequence[bytes], start: int) -> Iterator[Record]:
         """The records that `lines` complete; `start` is the offset of the first line in its file."""
@@ -56,7 +70,7 @@ class Unwrapper:
                 if line.startswith(b'{"log":"'):
                     try:
                         wrapped = _docker.decode(line)
-                    except msgspec.MsgspecError:
+                    except ValueError:  # of another shape, or not UTF-8
                         yield Record(line, end)
                         continue
                     text = wrapped.log.encode()
@@ -80,10 +94,16 @@ class Unwrapper:
     def _piece(
         self, stream: str, text: bytes, last: bool, begin: int, end: int, received: str | None
     ) -> Iterator[Record]:
+        unfinished = self._open.get(stream)
         if not last:
-            self._open.setdefault(stream, (begin, []))[1].append(text)
-            return
-        if stream in self._open:
-            _, pieces = self._open.pop(stream)
-            text = b"".join((*pieces, text))
+            if unfinished is None:
+                unfinished = self._open[stream] = _Open(begin)
+            unfinished.pieces.append(text)
+            unfinished.size += len(text) + _PIECE_BYTES
+            if unfinished.size <= self._max_held:
+                return
+            text = b""
+        if unfinished is not None:
+            del self._open[stream]
+            text = b"".join((*unfinished.pieces, text))
         yield Record(text, end, epoch_ms(received))

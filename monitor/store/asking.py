@@ -42,6 +42,9 @@ from monitor.store.writing import (
 )
 
 _NEVER = 1 << 62
+_LONGEST_PART = 4096
+#: A window begins here at the earliest: what lies before has no usable time.
+_FIRST_MS = DAY_MS
 _COUNT_SUMS = ", ".join(f"sum({name})" for name in COUNTS)
 _SORT_COLUMNS = {
     "cost": "spend",
@@ -65,7 +68,7 @@ def session_record(db: sqlite3.Connection, labels: Labels, name: str, since: int
         return None
     if since is None:
         return _records(db, labels, [row])[0]
-    low = (since - EPOCH_MS) << 22
+    low = _rid(max(since, _FIRST_MS))
     rows = db.execute(
         f"SELECT model, price, {SUMS}, min(rid), max(rid) FROM round WHERE sid = ? AND rid >= ? GROUP BY model, price",
         (row[0], low),
@@ -100,7 +103,7 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
         )
         values.append(query.model)
     if query.search:
-        part = "%" + query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        part = _like(query.search)
         question = "question LIKE ? ESCAPE '\\'"
         globs: tuple[str, ...] = ()
         if query.search_questions_of is not None:
@@ -191,7 +194,7 @@ def _session_id(db: sqlite3.Connection, sid: int | None) -> str | None:
 
 _ROUND_COLUMNS = (
     "r.rid, r.key, r.sid, r.model, r.price, r.input, r.output, r.reasoning, r.cached, r.cache_write, "
-    "r.cache_write_1h, r.nano, r.latency, r.ttft, r.status, r.flags, r.request_id, r.response_id, r.extra, "
+    "r.cache_write_1h, r.nano, r.latency, r.ttft, r.status, r.turn, r.flags, r.request_id, r.response_id, r.extra, "
     "f.source, f.consumer, f.route, f.function, f.user_id, f.host"
 )
 
@@ -212,7 +215,7 @@ def round_page(
     if found is None:
         return RoundPage((), None)
     sid, session_id = found
-    low = -(1 << 63) if since is None else (since - EPOCH_MS) << 22
+    low = -(1 << 63) if since is None else _rid(max(since, _FIRST_MS))
     high = (1 << 63) - 1 if before is None else _decode_cursor(before, "round")[1] - 1
     rows = db.execute(
         f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "
@@ -236,12 +239,16 @@ def one_round(
     select = f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "
     if key is not None:
         # A key does not tell its round's time, but the page and the tools give the id that does.
+        if len(key) != 16:
+            return None
         rid = int.from_bytes(key[:8], "big", signed=True)
         row = db.execute(select + "WHERE r.rid = ? AND substr(r.key, 1, 8) = ?", (rid, key[8:])).fetchone()
+    elif number is None or number < 1:
+        return None
     else:
         row = db.execute(
             select + "WHERE r.sid = (SELECT sid FROM session_name WHERE name = ?) ORDER BY r.rid LIMIT 1 OFFSET ?",
-            (name, (number or 1) - 1),
+            (name, number - 1),
         ).fetchone()
     if row is None:
         return None
@@ -259,7 +266,7 @@ def _stored(row: tuple[Any, ...], labels: Labels, number: int, session_id: str |
     (rid, key, _, model, price, input_, output, reasoning, cached, write, write_1h, nano, latency, ttft, status) = row[
         :15
     ]
-    flags, request_id, response_id, extra, source, consumer, route, function, user_id, host = row[15:]
+    turn, flags, request_id, response_id, extra, source, consumer, route, function, user_id, host = row[15:]
     tag = labels.price(price)
     usage = Usage(input_, output, reasoning, cached, write, write_1h, lower_bound=bool(flags & LOWER_BOUND))
     source_of_id: Literal["header", "inferred"] | None = None
@@ -281,6 +288,7 @@ def _stored(row: tuple[Any, ...], labels: Labels, number: int, session_id: str |
             ttft_ms=ttft,
             response_type="normal" if flags & NORMAL else "stream" if flags & STREAM else None,
             has_tool_calls=bool(flags & TOOL_CALLS),
+            turn=turn,
             consumer=labels.name(consumer),
             route=labels.name(route),
             function=labels.name(function),
@@ -322,7 +330,7 @@ def total_slices(db: sqlite3.Connection, labels: Labels, since: int | None, unti
 
 def _window(db: sqlite3.Connection, columns: str, since: int | None, until: int | None) -> list[tuple[Any, ...]]:
     """Sums over [since, until): whole quarters from the roll-up, the rest of the edges from their rounds."""
-    low = -QUARTER_MS if since is None else since
+    low = max(_FIRST_MS, since or 0)
     high = _NEVER if until is None else until
     first = -(-low // QUARTER_MS) * QUARTER_MS
     last = high // QUARTER_MS * QUARTER_MS
@@ -337,7 +345,7 @@ def _window(db: sqlite3.Connection, columns: str, since: int | None, until: int 
     for begin, end in edges:
         if begin < end < _NEVER:
             parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
-            values += [(begin - EPOCH_MS) << 22, (end - EPOCH_MS) << 22]
+            values += [_rid(begin), _rid(end)]
     if not parts:
         return []
     return db.execute(
@@ -350,7 +358,7 @@ def dimension_slices(
     db: sqlite3.Connection, labels: Labels, dimension: Dimension, since: int | None, until: int | None
 ) -> dict[str, list[Slice]]:
     """Sums by the values of one dimension: whole days from the roll-up, the edges from their rounds."""
-    low = -DAY_MS if since is None else since
+    low = max(_FIRST_MS, since or 0)
     high = _NEVER if until is None else until
     first = -(-low // DAY_MS) * DAY_MS
     last = high // DAY_MS * DAY_MS
@@ -366,7 +374,7 @@ def dimension_slices(
     for begin, end in edges:
         if begin < end < _NEVER:
             parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
-            values += [(begin - EPOCH_MS) << 22, (end - EPOCH_MS) << 22]
+            values += [_rid(begin), _rid(end)]
     found: dict[str, list[Slice]] = {}
     if not parts:
         return found
@@ -388,7 +396,7 @@ def model_sessions(
     if since is None and until is None:
         rows = db.execute("SELECT model, sessions FROM model_sessions").fetchall()
     else:
-        low = -QUARTER_MS if since is None else since
+        low = max(_FIRST_MS, since or 0)
         high = _NEVER if until is None else until
         rows = db.execute(
             "SELECT p.model, count(DISTINCT p.sid) FROM (SELECT model, sid FROM presence WHERE at >= ? AND at < ? "
@@ -424,9 +432,11 @@ def time_buckets(
     bounds = db.execute("SELECT min(at), max(at) FROM quarter WHERE at > 0").fetchone()
     found: dict[str | None, list[Slice]] = {}
     sessions: dict[str | None, int] = {}
+    low = high = 0
     if bounds[0] is not None:
         low = max(bounds[0], bounds[0] if since is None else since)
         high = min(bounds[1] + QUARTER_MS, _NEVER if until is None else until)
+    if low < high:
         unit = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}[grain]
         label = f"strftime('{unit}', (at + {_offset_sql(ZoneInfo(timezone), low, high)}) / 1000, 'unixepoch')"
         edge = f"(SELECT *, (rid >> 22) + {EPOCH_MS} AS at FROM round WHERE rid >= ? AND rid < ?)"
@@ -509,12 +519,19 @@ def similar_names(db: sqlite3.Connection, name: str, limit: int) -> list[str]:
 
 def names_with(db: sqlite3.Connection, part: str, limit: int) -> list[str]:
     """Session ids that contain `part`, newest first."""
-    pattern = "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    pattern = _like(part)
     rows = db.execute(
         "SELECT session_id FROM session WHERE kind = 0 AND session_id LIKE ? ESCAPE '\\' ORDER BY last_at DESC LIMIT ?",
         (pattern, limit),
     )
     return [row[0] for row in rows]
+
+
+def _like(part: str) -> str:
+    """The pattern of texts that contain `part`."""
+    # Nothing that is searched is that long, and SQLite refuses patterns of more than 50 000 bytes.
+    part = part[:_LONGEST_PART]
+    return "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
 class Labels:
@@ -561,7 +578,9 @@ def _decode_cursor(cursor: str, kind: str) -> tuple[float, int]:
             urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=tuple[str, float | int, int]
         )
     except (ValueError, msgspec.MsgspecError):
-        raise UnknownCursor("this cursor was not given out here: leave it out to start with the first page") from None
+        decoded = "", 0, 0
+    if decoded[0] not in (*_SORT_COLUMNS, "round") or max(abs(decoded[1]), abs(decoded[2])) >= 1 << 63:
+        raise UnknownCursor("this cursor was not given out here: leave it out to start with the first page")
     if decoded[0] != kind:
         raise UnknownCursor("this cursor belongs to another order: leave it out to start with the first page")
     return decoded[1], decoded[2]

@@ -62,6 +62,7 @@ _ROUND_COLUMNS = """
   nano INTEGER,
   latency INTEGER, ttft INTEGER,
   status INTEGER,
+  turn INTEGER,
   flags INTEGER NOT NULL,         -- 1 success, 2 cost is a lower bound, 4 tool calls, 8 content kept,
                                   -- 16 session inferred, 32 normal, 64 stream, 128 convention is not openai
   request_id TEXT, response_id TEXT,

@@ -8,13 +8,13 @@ out of it; and every total grows by what a GROUP BY over the rest says. The same
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import msgspec
 
 from monitor.prices.money import Cost
-from monitor.rounds import Conversation, Round
+from monitor.rounds import UNKNOWN_TIME, Conversation, Round
 from monitor.session_keys import parts
 from monitor.store.base import Added, Batch, PricedRound
 from monitor.store.history import History
@@ -25,12 +25,14 @@ SOURCE_BITS = {"higress": 1, "openclaw": 2, "usage": 4}
 #: Weights for sorting sessions by spend across currencies; nobody is shown a sum at these rates.
 SORT_WEIGHTS = {"USD": 1.0, "EUR": 1.1, "GBP": 1.3, "CNY": 1 / 7, "JPY": 1 / 150}
 _CACHE_LIMIT = 100_000
+#: Less than every round id.
+_BEFORE_ALL = -(1 << 63)
 _PREVIEW = 160
 
 _COUNT_NAMES = ", ".join(COUNTS)
 _ROUND_NAMES = (
     "rid, key, sid, facet, model, price, input, output, reasoning, cached, cache_write, cache_write_1h, "
-    "nano, latency, ttft, status, flags, request_id, response_id, extra"
+    "nano, latency, ttft, status, turn, flags, request_id, response_id, extra"
 )
 _QUARTER = f"at - at % {QUARTER_MS}"
 _DAY = f"at - at % {DAY_MS}"
@@ -44,14 +46,29 @@ ROLLUPS: dict[str, tuple[str, str]] = {
 }
 
 
+_KEY_BITS = (1 << 22) - 1
+
+
 def round_id(started_at: int, key: bytes) -> int:
-    """A round's place in the order of time, made unlike its neighbours' by 22 bits of its key."""
+    """A round's place in the order of time, made unlike its neighbours' by 22 bits of its key.
+
+    A round without a usable time gets a place in the first quarter of 1970 by its key: in one
+    millisecond there would be no room for all of them.
+    """
+    if started_at == UNKNOWN_TIME:
+        started_at = int.from_bytes(key[3:7], "big") % QUARTER_MS
     return ((started_at - EPOCH_MS) << 22) | (int.from_bytes(key[:3], "big") >> 2)
 
 
 def started_at(rid: int) -> int:
     """The start that a round id was made of."""
-    return (rid >> 22) + EPOCH_MS
+    ms = (rid >> 22) + EPOCH_MS
+    return ms if ms >= QUARTER_MS else UNKNOWN_TIME
+
+
+def _next_id(rid: int) -> int:
+    """The id to look at when `rid` is another round's: of the same millisecond, so that the start stays true."""
+    return rid - _KEY_BITS if rid & _KEY_BITS == _KEY_BITS else rid + 1
 
 
 class Writer:
@@ -129,37 +146,31 @@ class Writer:
         """The rounds that are not there yet with their ids; equal keys count once."""
         if not rounds:
             return [], 0
-        wanted: dict[int, PricedRound] = {}
-        duplicates = 0
+        wanted: dict[bytes, PricedRound] = {}
         for priced in rounds:
-            key = priced.round.key
-            rid = round_id(priced.round.started_at, key)
-            while (other := wanted.get(rid)) is not None and other.round.key != key:
-                rid += 1
-            if other is None:
-                wanted[rid] = priced
-            else:
-                duplicates += 1
-        there = self._keys_at(wanted)
+            wanted.setdefault(priced.round.key, priced)
+        homes = {key: round_id(priced.round.started_at, key) for key, priced in wanted.items()}
+        ids = set(homes.values())
+        taken = self._keys_at(ids)
         new = []
-        for rid, priced in wanted.items():
-            stored = there.get(rid)
-            key = priced.round.key
-            if stored is not None and stored != key:
-                # Another round has this id by chance: look at the ids behind it.
-                while stored is not None and stored != key:
-                    rid += 1
-                    row = self._db.execute("SELECT key FROM round WHERE rid = ?", (rid,)).fetchone()
-                    stored = row[0] if row else None
-                    if stored is None and rid in wanted and wanted[rid].round.key != key:
-                        stored = b""
-            if stored is None:
+        for key, priced in wanted.items():
+            rid = homes[key]
+            # Where another round has this id by chance, the round is or will be behind it.
+            while (there := taken[rid] if rid in taken else self._key_at(rid, ids)) is not None and there != key:
+                rid = _next_id(rid)
+            if there is None:
+                taken[rid] = key
                 new.append((rid, priced))
-            else:
-                duplicates += 1
-        return new, duplicates
+        return new, len(rounds) - len(new)
 
-    def _keys_at(self, wanted: Mapping[int, Any]) -> dict[int, bytes]:
+    def _key_at(self, rid: int, asked: Set[int]) -> bytes | None:
+        """The key of the stored round with an id; those of the `asked` ones are known to be free."""
+        if rid in asked:
+            return None
+        row = self._db.execute("SELECT key FROM round WHERE rid = ?", (rid,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _keys_at(self, wanted: Set[int]) -> dict[int, bytes]:
         db = self._db
         low, high = min(wanted), max(wanted)
         # Rounds of one batch lie close together in time, so a range is usually the shorter way.
@@ -215,6 +226,7 @@ class Writer:
                     r.latency_ms,
                     r.ttft_ms,
                     r.status,
+                    r.turn,
                     flags,
                     r.request_id,
                     r.response_id,
@@ -225,7 +237,7 @@ class Writer:
                     preview(conversation) if keeps and conversation is not None else None,
                 )
             )
-        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 24)})", rows)
+        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 25)})", rows)
         db.execute(f"INSERT INTO round SELECT {_ROUND_NAMES} FROM batch")
 
     def _place(self, r: Round) -> tuple[int, int]:
@@ -257,13 +269,15 @@ class Writer:
         if row is None:
             key = parts(r.session_id)
             cursor = db.execute(
-                "INSERT INTO session VALUES (NULL, ?, ?, ?, ?, ?, 0, 0, 0.0, 0, -1, 0, -1, ?, ?, NULL, NULL, NULL, 0)",
+                "INSERT INTO session VALUES (NULL, ?, ?, ?, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, 0)",
                 (
                     kind,
                     name,
                     r.session_source == "inferred",
                     1 << 62,
                     -1,
+                    _BEFORE_ALL,
+                    _BEFORE_ALL,
                     self._name(key.agent),
                     self._name(key.channel),
                 ),
@@ -341,7 +355,8 @@ class Writer:
             "sources = s.sources | b.bits, inferred = min(s.inferred, b.inferred) "
             "FROM (SELECT sid, min(nullif(at, 0)) AS lo, max(at) AS hi, count(*) AS n, "
             "sum(ifnull(input, 0) + ifnull(output, 0)) AS t, sum(ifnull(nano, 0) * weight) AS spend, "
-            f"max(source_bit) AS bits, min((flags & {INFERRED}) != 0) AS inferred FROM batch GROUP BY sid) AS b "
+            "max(source_bit & 1) | max(source_bit & 2) | max(source_bit & 4) AS bits, "
+            f"min((flags & {INFERRED}) != 0) AS inferred FROM batch GROUP BY sid) AS b "
             "WHERE s.sid = b.sid"
         )
         # Bare columns beside max() and min() come from the row that has it (SQLite, "Bare columns in an aggregate").

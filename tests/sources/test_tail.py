@@ -180,6 +180,15 @@ def test_a_torn_line_is_not_pending_once_it_was_seen(log: Path, readers: Readers
     assert reader.tail.pending_bytes() == 0
 
 
+def test_a_torn_end_may_be_cut_off_and_written_anew(log: Path, readers: Readers) -> None:
+    reader = readers(log)
+    append(log, b"whole\ntorn")
+    assert reader.read() == [b"whole"]
+    os.truncate(log, len(b"whole\n"))
+    append(log, b"new\n")  # as long as what was there
+    assert reader.read() == [b"new"]
+
+
 def test_empty_lines_are_lines(log: Path, readers: Readers) -> None:
     append(log, b"\n\na\n\n")
     assert readers(log).read() == [b"", b"", b"a", b""]

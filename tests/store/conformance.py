@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from monitor.prices.money import Cost
@@ -48,7 +48,7 @@ Open = Callable[[], Store]
 VERSION = "list of today"
 
 SETTINGS = settings(
-    max_examples=25,
+    max_examples=25, phases=[Phase.generate],  # DEV
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors],
 )

@@ -93,9 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command; the process ends with one of the documented exit codes."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="session-monitor: %(message)s")
     try:
-        cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        code = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
         sys.stdout.flush()
-        sys.exit(OK)
+        sys.exit(code if isinstance(code, int) else OK)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:

@@ -1,0 +1,133 @@
+"""The commands as they are installed: answers, exit codes, and no traceback for anybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faces.place import Place
+from tests.helpers import run
+
+SESSION = "agent:main:main"
+
+
+def ask(place: Place, *words: str) -> Any:
+    out, _ = run(words[0], "--data-dir", place.data, *words[1:], "--json")
+    return json.loads(out)
+
+
+@pytest.fixture(autouse=True)
+def _read(place: Place) -> None:
+    _, said = run("ingest", "--once", *place.arguments())
+    assert f"{place.expected.total.rounds} new rounds" in said
+
+
+def test_a_second_pass_finds_nothing_new(place: Place) -> None:
+    _, said = run("ingest", "--once", *place.arguments())
+    assert "0 new rounds" in said
+
+
+def test_list_and_show_and_stats_agree_with_the_log(place: Place) -> None:
+    right = place.expected.sessions[SESSION]
+    listed = ask(place, "list", "--limit", "100")
+    row = next(row for row in listed["sessions"] if row["session_id"] == SESSION)
+    shown = ask(place, "show", SESSION)
+    assert row["messages_count"] == shown["messages_count"] == len(shown["rounds"]) == right.rounds
+    assert shown["total_input_tokens"] == right.input_tokens
+    assert sum(r.get("output_tokens", 0) for r in shown["rounds"]) == right.output_tokens
+    by_model = ask(place, "stats-model")
+    by_date = ask(place, "stats-date", "--timezone", "Asia/Shanghai")
+    assert by_model["totals"]["rounds"] == sum(row["rounds"] for row in by_date["rows"]) == place.expected.total.rounds
+    assert by_model["totals"]["cost"] == pytest.approx(by_date["totals"]["cost"])
+
+
+def test_show_gives_every_round_with_its_messages_complete(place: Place) -> None:
+    shown = ask(place, "show", SESSION)
+    told = [r for r in shown["rounds"] if isinstance(r.get("messages"), list) and r["messages"]]
+    assert told
+    for r in told:
+        if r["messages"][-1].get("role") == "user":
+            assert r["messages"][-1]["content"] == r["question"]
+    newest = ask(place, "show", SESSION, "--rounds", "2", "--no-content")["rounds"]
+    assert [r["round_id"] for r in newest] == [r["round_id"] for r in shown["rounds"][-2:]]
+    assert all("messages" not in r for r in newest)
+
+
+def test_a_part_of_an_id_is_enough_where_it_is_the_only_one(place: Place) -> None:
+    assert ask(place, "show", "main:main", "--no-content")["session_id"] == SESSION
+    _, said = run("show", "--data-dir", place.data, "agent:", code=3)
+    assert "several sessions" in said
+
+
+def test_an_unknown_session_ends_with_3_and_names_near_ones(place: Place) -> None:
+    _, said = run("show", "--data-dir", place.data, "agent:main:mian", code=3)
+    assert SESSION in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (("list", "--sort-by", "price"), 2, "cost"),
+        (("stats-model", "--since", "whenever"), 2, "2026-02-01"),
+        (("stats-date", "--timezone", "Mars/Olympus"), 2, "IANA"),
+        (("list", "--config", "/nowhere.toml"), 2, "/nowhere.toml"),
+        (("ingest", "--once", "--log-path", "/nowhere/access.log"), 4, "/nowhere/access.log"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_exit_code(place: Place, words: tuple[str, ...], code: int, hint: str) -> None:
+    options = [] if words == ("frobnicate",) else ["--data-dir", str(place.data)]
+    out, said = run(words[0], *options, *words[1:], code=code)
+    assert hint in said
+    assert "Traceback" not in said
+    assert out == ""
+
+
+def test_a_setting_that_does_not_exist_is_named(place: Place, tmp_path: Path) -> None:
+    config = tmp_path / "session-monitor.toml"
+    config.write_text('[privacy]\ncontnet = "none"\n')
+    _, said = run("list", "--data-dir", place.data, "--config", config, code=2)
+    assert "privacy.contnet" in said
+    assert str(config) in said
+
+
+def test_the_sources_of_a_data_directory_are_remembered(place: Place) -> None:
+    with place.log.open("ab") as file:
+        file.write(b"\n")
+    _, said = run("ingest", "--once", "--data-dir", place.data)
+    assert "0 new rounds" in said
+    health = json.loads(run("doctor", "--data-dir", place.data, "--json")[0])
+    assert [source["path"] for source in health["sources"]] == [str(place.log)]
+
+
+def test_a_path_outside_the_allowed_ones_is_refused(place: Place, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[privacy]\nallowed_paths = ["/var/log/proxy/*"]\n')
+    _, said = run("ingest", "--once", *place.arguments("--config", str(config)), code=2)
+    assert "allowed_paths" in said
+
+
+def test_log_text_cannot_steer_the_terminal(place: Place) -> None:
+    line = place.log.read_bytes().splitlines()[0]
+    start, end = line.index(b'\\"session_id\\":\\"') + 17, line.index(b'\\"', line.index(b'\\"session_id\\":\\"') + 17)
+    with place.log.open("ab") as file:
+        file.write(line[:start] + b"\\\\u001b[2Jwiped\\\\u202e" + line[end:] + b"\n")
+    run("ingest", "--once", *place.arguments())
+    out, _ = run("list", "--data-dir", place.data, "--search", "wiped")
+    assert "\x1b[2J" not in out
+    assert "\u202e" not in out
+    assert "wiped" in out
+
+
+def test_doctor_says_when_the_log_is_missing(tmp_path: Path) -> None:
+    out, _ = run("doctor", "--data-dir", tmp_path / "data", "--log-path", tmp_path / "absent.log", code=1)
+    assert "does not exist yet" in out
+
+
+def test_the_demo_answers_once_as_an_agent_would(tmp_path: Path) -> None:
+    out, _ = run("demo", "--once", "--data-dir", tmp_path / "demo")
+    assert "This conversation has cost" in out
+    assert "/session?id=" in out
