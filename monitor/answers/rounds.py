@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from monitor.answers.base import Answer, Asking
-from monitor.answers.sessions import RoundRow, find, round_row
+from monitor.answers.base import Answer, Asking, BadQuestion, NotFound
+from monitor.answers.sessions import RoundRow, find, matches, round_row
 
 #: How many rounds are put together at a time; a session may have any number.
 _STEP = 200
@@ -17,6 +17,68 @@ class Rounds(Answer):
     session_id: str
     rounds: list[RoundRow]
     rounds_cursor: str | None = None
+
+
+class OneRound(RoundRow):
+    """One round of a session, with what was said as far as that was asked for."""
+
+    session_id: str | None = None
+    as_of: str | None = None
+    behind_bytes: int | None = None
+
+
+#: What `get_round` can include.
+INCLUDABLE = ("messages", "question", "answer", "reasoning", "tool_calls")
+
+
+def get_round(
+    ask: Asking,
+    session_id: str | None,
+    number: int | None = None,
+    round_id: str | None = None,
+    *,
+    include: Sequence[str] = (),
+    content_scope: Sequence[str] | None = None,
+) -> OneRound:
+    """One round by its number in its session, or by its id.
+
+    `content_scope` holds the patterns of the sessions whose content may be included; None: all.
+
+    Raises:
+        NotFound: there is no such round.
+        BadQuestion: it was not said which round, or its content may not be shown.
+    """
+    if round_id is not None:
+        try:
+            key = bytes.fromhex(round_id)
+        except ValueError:
+            key = b""
+        stored = ask.store.round(None, key=key) if len(key) == 16 else None
+        if stored is None:
+            raise NotFound(f"No round {round_id[:64]!r}: copy round_id from get_session with response_format=detailed.")
+    elif session_id is not None and number is not None:
+        record = find(ask, session_id)
+        stored = ask.store.round(session_id, number)
+        if stored is None:
+            rounds = sum(part.counts.rounds for part in record.slices)
+            raise NotFound(f"Session {session_id[:200]!r} has rounds 1 to {rounds}, not {number}.")
+    else:
+        raise BadQuestion("Say which round: session_id and round (1 is the first), or round_id.")
+    said = None
+    if include:
+        name = stored.round.session_id or ""
+        if content_scope is not None and not matches(name, content_scope):
+            raise BadQuestion(
+                "The content of this session is not open to MCP clients. Its owner can open it with "
+                "`serve --content-scope PATTERN` or privacy.content_scope; figures are shown without include."
+            )
+        [said] = ask.store.content([stored])
+    row = round_row(stored, said)
+    left_out = {name: None for name in ("system", *INCLUDABLE) if name not in include}
+    if "messages" in include:
+        left_out.pop("system", None)
+    values = {**row.model_dump(), **left_out}
+    return OneRound(**values, session_id=stored.round.session_id, **ask.freshness)
 
 
 def rounds_of(

@@ -201,7 +201,12 @@ def get_session(
     """
     if not session_id:
         return Session(note=HOW_TO_FIND_YOUR_ID, **ask.freshness)
-    from_ms = None if since is None else instant(since, ask.zone)
+    from_ms = None
+    if since == "reset":
+        find(ask, session_id)
+        from_ms = last_reset(ask.store.turns(session_id))
+    elif since is not None:
+        from_ms = instant(since, ask.zone)
     record = find(ask, session_id, from_ms)
     rounds: list[RoundRow] = []
     older = None
@@ -218,6 +223,24 @@ def get_session(
         rounds_cursor=older,
         **ask.freshness,
     )
+
+
+def last_reset(turns: Sequence[tuple[int, int]]) -> int | None:
+    """When the conversation last began anew, from how many user messages each request held.
+
+    The number falls when a client starts over (``/new``, a reset, a compaction). It falls for one
+    request only where something else speaks in the session, such as a call that finds a title;
+    that is no new beginning. None where it never fell.
+    """
+    began, level = None, 0
+    for index, (started, turn) in enumerate(turns):
+        if turn < level:
+            later = turns[index + 1][1] if index + 1 < len(turns) else turn
+            if later >= level:
+                continue
+            began = started
+        level = turn
+    return began
 
 
 def find(ask: Asking, session_id: str, since: int | None = None) -> SessionRecord:

@@ -30,9 +30,9 @@ def epoch_ms(value: object) -> int | None:
     """
     if isinstance(value, str):
         text = value.strip()
-        if len(text) < 8 or len(text) > 64:
+        if len(text) < 10 or len(text) > 64:
             return None
-        if text[4] == "-" or text[8:9] == "T":
+        if len(text) > 10 and (text[4] == "-" or text[8] == "T"):
             try:
                 return _plausible(_milliseconds(datetime.fromisoformat(text)))
             except ValueError:

@@ -27,6 +27,7 @@ from monitor.store.base import (
     Slice,
     StoredRound,
     UnknownCursor,
+    spend,
 )
 from monitor.store.schema import COUNTS, DAY_MS, EPOCH_MS, QUARTER_MS, SUMS
 from monitor.store.writing import (
@@ -135,6 +136,35 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
     rows = rows[: query.limit]
     cursor = _encode_cursor(query.sort_by, rows[-1][-1], rows[-1][0]) if more else None
     return SessionPage(tuple(_records(db, labels, rows)), cursor, total)
+
+
+def top_sessions(db: sqlite3.Connection, labels: Labels, since: int | None, limit: int) -> list[SessionRecord]:
+    """The sessions that spent the most from `since` on."""
+    low = 0 if since is None else since
+    # A session that began in the period has its sums already; only those that began before it are summed anew.
+    whole = db.execute(
+        f"SELECT {_SESSION_COLUMNS} FROM session WHERE kind = 0 AND last_at >= ? AND first_at >= ? "
+        "ORDER BY spend DESC, tokens DESC LIMIT ?",
+        (low, low, limit),
+    ).fetchall()
+    records = _records(db, labels, whole)
+    if since is not None:
+        older = db.execute(
+            "SELECT session_id FROM session WHERE kind = 0 AND last_at >= ? AND first_at < ?", (low, low)
+        ).fetchall()
+        records += [r for (name,) in older if (r := session_record(db, labels, name, since)) is not None]
+    records.sort(key=lambda r: (-spend(r.slices), -sum(part.counts.rounds for part in r.slices)))
+    return records[:limit]
+
+
+def session_turns(db: sqlite3.Connection, name: str) -> list[tuple[int, int]]:
+    """Start and user messages of the rounds of a session that count them."""
+    rows = db.execute(
+        "SELECT rid, turn FROM round WHERE sid = (SELECT sid FROM session_name WHERE name = ?) "
+        "AND turn IS NOT NULL ORDER BY rid",
+        (name,),
+    )
+    return [(started_at(rid), turn) for rid, turn in rows]
 
 
 def unnamed_records(db: sqlite3.Connection, labels: Labels) -> list[SessionRecord]:
@@ -530,7 +560,7 @@ def names_with(db: sqlite3.Connection, part: str, limit: int) -> list[str]:
 def _like(part: str) -> str:
     """The pattern of texts that contain `part`."""
     # Nothing that is searched is that long, and SQLite refuses patterns of more than 50 000 bytes.
-    part = part[:_LONGEST_PART]
+    part = part[:_LONGEST_PART].replace("\x00", "\ufffd")  # at a NUL a pattern ends
     return "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 

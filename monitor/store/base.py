@@ -126,6 +126,15 @@ class Slice(msgspec.Struct, frozen=True, gc=False):
     counts: Counts
 
 
+#: Weights for putting spending in several currencies in an order; nobody is shown a sum at these rates.
+SORT_WEIGHTS = {"USD": 1.0, "EUR": 1.1, "GBP": 1.3, "CNY": 1 / 7, "JPY": 1 / 150}
+
+
+def spend(slices: Iterable[Slice]) -> float:
+    """What to sort spenders by; never to be shown, since it adds currencies at fixed weights."""
+    return sum((s.counts.nano or 0) * SORT_WEIGHTS.get(s.price.currency or "", 1.0) for s in slices)
+
+
 class Bucket(msgspec.Struct, frozen=True, gc=False):
     """Sums over the rounds of one local hour, day or month, by model and price."""
 
@@ -231,6 +240,14 @@ class Store(Protocol):
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         """Sessions that match, a page at a time."""
+        ...
+
+    def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
+        """The sessions that spent the most, their sums from `since` on."""
+        ...
+
+    def turns(self, name: str) -> Sequence[tuple[int, int]]:
+        """(start in ms, user messages) of each round of a session that counts them, in order."""
         ...
 
     def unnamed(self) -> Sequence[SessionRecord]:

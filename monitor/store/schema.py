@@ -209,14 +209,19 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             db.close()
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise StoreError(f"{path} is locked by another program: {error}") from error
-        raise StoreError(
-            f"{path} can't be used: {error}. Move it away to start anew (the logs that still exist are read "
-            "again), or recover it with `sqlite3 FILE .recover`"
-        ) from error
+        raise damaged(path, error) from error
     except BaseException:
         if db is not None:
             db.close()
         raise
+
+
+def damaged(path: Path, error: sqlite3.Error) -> StoreError:
+    """What to say of a file that SQLite can't read."""
+    return StoreError(
+        f"{path} can't be used: {error}. Move it away to start anew (the logs that still exist are read "
+        "again), or recover it with `sqlite3 FILE .recover`"
+    )
 
 
 def _checked_version(db: sqlite3.Connection, path: Path) -> int:

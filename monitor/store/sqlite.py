@@ -33,7 +33,7 @@ from monitor.store.base import (
     StoreError,
 )
 from monitor.store.history import History
-from monitor.store.schema import COUNTS, connect
+from monitor.store.schema import COUNTS, connect, damaged
 
 DATABASE = "monitor.db"
 _T = TypeVar("_T")
@@ -97,7 +97,7 @@ class SqliteStore:
 
         Raises:
             StoreError: opened for reading only.
-            sqlite3.Error, OSError: the disk is full or broken; nothing of the batch was kept.
+            sqlite3.Error, HistoryError, OSError: the disk is full or broken; nothing of the batch was kept.
         """
         if self._writer is None:
             raise StoreError(f"{self.path} was opened for reading only")
@@ -119,11 +119,16 @@ class SqliteStore:
             self._readers.reader = reader
             with self._lock:
                 self._all_readers.append(reader)
-        reader.db.execute("BEGIN")
         try:
-            yield reader
-        finally:
-            reader.db.execute("COMMIT")
+            reader.db.execute("BEGIN")
+            try:
+                yield reader
+            finally:
+                # Some failures end the transaction by themselves.
+                if reader.db.in_transaction:
+                    reader.db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise damaged(self.path, error) from error
 
     def _ask(self, question: Callable[[sqlite3.Connection, Labels], _T], nothing: _T) -> _T:
         with self._snapshot() as reader:
@@ -153,11 +158,22 @@ class SqliteStore:
 
     def session(self, name: str, since: int | None = None) -> SessionRecord | None:
         """A session by its id or another of its names."""
-        return self._ask(lambda db, labels: asking.session_record(db, labels, name, since), None)
+        return self._ask(lambda db, labels: asking.session_record(db, labels, _text(name), since), None)
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         """Sessions that match, a page at a time."""
+        texts = {f: _text(v) for f in ("model", "consumer", "search") if (v := getattr(query, f)) is not None}
+        if texts:
+            query = msgspec.structs.replace(query, **texts)
         return self._ask(lambda db, labels: asking.session_page(db, labels, query), SessionPage((), None, 0))
+
+    def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
+        """The sessions that spent the most, their sums from `since` on."""
+        return self._ask(lambda db, labels: asking.top_sessions(db, labels, since, limit), [])
+
+    def turns(self, name: str) -> Sequence[tuple[int, int]]:
+        """(start in ms, user messages) of each round of a session that counts them, in order."""
+        return self._ask(lambda db, _: asking.session_turns(db, name), [])
 
     def unnamed(self) -> Sequence[SessionRecord]:
         """The rounds that belong to no session, one record a consumer."""
@@ -168,13 +184,14 @@ class SqliteStore:
     ) -> RoundPage:
         """The newest `limit` rounds of a session, oldest first."""
         return self._ask(
-            lambda db, labels: asking.round_page(db, labels, name, limit=limit, before=before, since=since),
+            lambda db, labels: asking.round_page(db, labels, _text(name), limit=limit, before=before, since=since),
             RoundPage((), None),
         )
 
     def round(self, name: str | None, number: int | None = None, key: bytes | None = None) -> StoredRound | None:
         """One round by its number in a session or by its key."""
-        return self._ask(lambda db, labels: asking.one_round(db, labels, name, number, key), None)
+        text = None if name is None else _text(name)
+        return self._ask(lambda db, labels: asking.one_round(db, labels, text, number, key), None)
 
     def content(self, rounds: Iterable[StoredRound]) -> list[Content | None]:
         """What was said in each of `rounds`; None where it is not kept."""
@@ -208,11 +225,11 @@ class SqliteStore:
 
     def similar(self, name: str, limit: int = 3) -> list[str]:
         """Ids of sessions that look like `name`, best first."""
-        return self._ask(lambda db, _: asking.similar_names(db, name, limit), [])
+        return self._ask(lambda db, _: asking.similar_names(db, _text(name), limit), [])
 
     def names_with(self, part: str, limit: int = 100) -> list[str]:
         """Session ids that contain `part`, newest first."""
-        return self._ask(lambda db, _: asking.names_with(db, part, limit), [])
+        return self._ask(lambda db, _: asking.names_with(db, _text(part), limit), [])
 
     def skipped(self) -> list[SkippedLines]:
         """Lines that were no rounds."""
@@ -250,6 +267,11 @@ class SqliteStore:
         for reader in readers:
             reader.close()
         self._readers = threading.local()
+
+
+def _text(asked: str) -> str:
+    """What was asked for as a text that a database can compare; nothing stored holds half a character."""
+    return asked.encode("utf-8", "replace").decode()
 
 
 def _verify(db: sqlite3.Connection) -> list[str]:

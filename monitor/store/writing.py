@@ -16,14 +16,12 @@ import msgspec
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Conversation, Round
 from monitor.session_keys import parts
-from monitor.store.base import Added, Batch, PricedRound
+from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound
 from monitor.store.history import History
 from monitor.store.schema import ADD, BATCH_TABLE, COUNTS, DAY_MS, EPOCH_MS, QUARTER_MS, SUMS
 
 SUCCESS, LOWER_BOUND, TOOL_CALLS, CONTENT, INFERRED, NORMAL, STREAM, CONVENTION = (1 << bit for bit in range(8))
 SOURCE_BITS = {"higress": 1, "openclaw": 2, "usage": 4}
-#: Weights for sorting sessions by spend across currencies; nobody is shown a sum at these rates.
-SORT_WEIGHTS = {"USD": 1.0, "EUR": 1.1, "GBP": 1.3, "CNY": 1 / 7, "JPY": 1 / 150}
 _CACHE_LIMIT = 100_000
 #: Less than every round id.
 _BEFORE_ALL = -(1 << 63)

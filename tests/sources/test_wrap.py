@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -177,7 +178,7 @@ def test_however_a_file_is_cut_into_chunks_the_records_are_the_same(file: Writte
     unwrapper = Unwrapper()
     records: list[Record] = []
     offset = 0
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         chunk = file.lines[begin:end]
         records += unwrapper.records(chunk, offset)
         offset += sum(len(line) + 1 for line in chunk)
