@@ -54,7 +54,7 @@ def _rounds(count: int) -> Iterator[PricedRound]:
             active[slot] = _session(sessions)
             sessions += 1
         session_id, number = active[slot]
-        model = number % 12 if r.random() < 0.8 else r.randrange(12)
+        model = number % 12 if r.random() < 0.97 else r.randrange(12)
         if number % 50 == 49:
             yield _round(r, at, None, model, _CONSUMERS[number % 3])
         else:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -21,6 +22,9 @@ from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, 
 from monitor.ingest import Ingester, LogSource
 from monitor.store.base import Added
 from monitor.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from monitor.prices.catalog import Catalog
 
 log = logging.getLogger("monitor.runtime")
 
@@ -49,6 +53,7 @@ class Runtime:
         self._settled = threading.Event()
         self._listeners: list[Callable[[Added], None]] = []
         self._address: str | None = None
+        self._catalog: Catalog | None = None
         self._start_failure: str | None = None
 
     # -- what is followed -------------------------------------------------------------------------
@@ -136,12 +141,18 @@ class Runtime:
         """Wait until it is decided whether this process ingests; a first question would else find nothing read."""
         self._settled.wait(timeout)
 
-    def _open_ingester(self) -> Ingester:
-        from monitor.prices.catalog import Catalog  # noqa: PLC0415 - price lists take time to load
+    def catalog(self) -> Catalog:
+        """The price lists as they are configured; loaded when they are first asked for."""
+        if self._catalog is None:
+            from monitor.prices.catalog import Catalog  # noqa: PLC0415 - price lists take time to load
 
-        prices = self.settings.prices
-        overlays = [prices.overlay] if prices.overlay is not None else []
-        catalog = Catalog.load(overlays, region=prices.region)
+            prices = self.settings.prices
+            overlays = [prices.overlay] if prices.overlay is not None else []
+            self._catalog = Catalog.load(overlays, region=prices.region)
+        return self._catalog
+
+    def _open_ingester(self) -> Ingester:
+        catalog = self.catalog()
         keep_content = self.settings.privacy.content == "full"
         writer = SqliteStore(self.folder, keep_content=keep_content, price_version=catalog.version)
         self._writer = writer

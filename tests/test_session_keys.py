@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.session_keys import MAX_SESSION_ID, KeyParts, bounded, parts, runtime_line
@@ -59,6 +59,7 @@ def test_an_id_of_60_kb_becomes_a_short_one_of_its_own() -> None:
     assert bounded(bounded(long)) == bounded(long)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(), min_size=0, max_size=400))
 def test_no_text_makes_it_raise_or_grow(text: str) -> None:
     assert len(bounded(text)) <= MAX_SESSION_ID

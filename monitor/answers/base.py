@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -62,8 +61,8 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def small(self) -> dict[str, Any]:
-        """As JSON data without what is unknown, and without empty lists."""
-        return _pruned(self.model_dump(mode="json", exclude_none=True))
+        """As JSON data without what is unknown, and without empty lists: those are the defaults of all fields."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class Answer(Part):
@@ -73,29 +72,13 @@ class Answer(Part):
     behind_bytes: int | None = Field(default=None, description="Log bytes not read yet; absent when up to date.")
 
 
-def _pruned(data: dict[str, Any]) -> dict[str, Any]:
-    pruned = {}
-    for name, value in data.items():
-        if isinstance(value, list):
-            if not value and name not in ("rows", "sessions"):
-                continue
-            value = [_pruned(item) if isinstance(item, dict) else item for item in value]
-        elif isinstance(value, dict):
-            if not value:
-                continue
-            value = _pruned(value)
-        pruned[name] = value
-    return pruned
-
-
 # -- times ----------------------------------------------------------------------------------------
 
 
 def rfc3339(ms: int) -> str:
     """``2026-02-01T09:30:15.123Z``; whole seconds without a fraction."""
-    moment = datetime.fromtimestamp(ms // 1000, UTC)
-    fraction = f".{ms % 1000:03d}" if ms % 1000 else ""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+    text = datetime.fromtimestamp(ms // 1000, UTC).isoformat()[:19]
+    return f"{text}.{ms % 1000:03d}Z" if ms % 1000 else f"{text}Z"
 
 
 # -- money and sums -------------------------------------------------------------------------------
@@ -103,8 +86,7 @@ def rfc3339(ms: int) -> str:
 
 def amount(nano: int) -> float:
     """Nano-units as the number that JSON shows: exact to 1e-9 up to some millions of the unit."""
-    value = Decimal(nano) / NANO
-    return int(value) if value == value.to_integral_value() else float(value)
+    return nano / NANO if nano % NANO else nano // NANO
 
 
 def costs(slices: Iterable[Slice]) -> Money | None:
@@ -118,13 +100,13 @@ def costs(slices: Iterable[Slice]) -> Money | None:
 
 def added(parts: Iterable[Counts]) -> Counts:
     """The sum of sums; what no part knows stays unknown. `nano` is left out: it may mix currencies."""
-    sums: dict[str, int | None] = {}
-    for counts in parts:
-        for name in Counts.__struct_fields__:
-            value = getattr(counts, name)
-            if value is not None and name != "nano":
-                sums[name] = (sums.get(name) or 0) + value
-    return Counts(**sums)  # type: ignore[arg-type]
+    rows = [msgspec.structs.astuple(counts) for counts in parts]
+    if len(rows) == 1:
+        sums = rows[0]
+    else:
+        columns = zip(*rows, strict=True)
+        sums = tuple(sum(known) if (known := [n for n in column if n is not None]) else None for column in columns)
+    return msgspec.structs.replace(Counts(*sums), nano=None)
 
 
 class Unpriced(Part):

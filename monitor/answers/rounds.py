@@ -19,12 +19,10 @@ class Rounds(Answer):
     rounds_cursor: str | None = None
 
 
-class OneRound(RoundRow):
+class OneRound(Answer, RoundRow):
     """One round of a session, with what was said as far as that was asked for."""
 
     session_id: str | None = None
-    as_of: str | None = None
-    behind_bytes: int | None = None
 
 
 #: What `get_round` can include.
@@ -97,7 +95,7 @@ def rounds_of(
     """
     record = find(ask, session_id)
     page = ask.store.rounds(session_id, limit=limit, before=before)
-    said = list(ask.store.content(page.rounds)) if content else [None] * len(page.rounds)
+    said = list(ask.store.content(page.rounds, new_only=new_only)) if content else [None] * len(page.rounds)
     return Rounds(
         session_id=record.session_id or session_id,
         rounds=[round_row(stored, text, new_only=new_only) for stored, text in zip(page.rounds, said, strict=True)],
@@ -106,7 +104,9 @@ def rounds_of(
     )
 
 
-def each_round(ask: Asking, session_id: str, *, content: bool = False, newest: int | None = None) -> Iterator[RoundRow]:
+def each_round(
+    ask: Asking, session_id: str, *, content: bool = False, new_only: bool = False, newest: int | None = None
+) -> Iterator[RoundRow]:
     """All rounds of a session, oldest first, without holding them all at once."""
     pages: list[str | None] = [None]
     # Pages come newest first; their cursors are small, so the beginning is found before anything is shown.
@@ -123,6 +123,6 @@ def each_round(ask: Asking, session_id: str, *, content: bool = False, newest: i
         pages.append(page.older)
     for before, size in zip(reversed(pages), reversed(sizes), strict=True):
         page = ask.store.rounds(session_id, limit=size, before=before)
-        said = ask.store.content(page.rounds) if content else [None] * len(page.rounds)
+        said = ask.store.content(page.rounds, new_only=new_only) if content else [None] * len(page.rounds)
         for stored, text in zip(page.rounds, said, strict=True):
-            yield round_row(stored, text)
+            yield round_row(stored, text, new_only=new_only)

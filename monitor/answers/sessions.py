@@ -386,17 +386,16 @@ def _no_session(record: SessionRecord) -> NoSession:
 
 
 def round_row(stored: StoredRound, content: Content | None = None, *, new_only: bool = False) -> RoundRow:
-    """A round as it is shown; with `new_only` only the messages that it added."""
+    """A round as it is shown; with `new_only` `content` holds only the messages that it added."""
     r, cost = stored.round, stored.cost
     extra = msgspec.json.decode(r.extra) if r.extra else {}
     said: dict[str, Any] = {}
     if content is not None:
-        first = content.new_from if new_only else 0
-        messages = content.messages[first:] if content.messages is not None else None
+        messages = content.messages
         said = {
             "system": _json(content.system),
             "messages": [_json(m) for m in messages] if messages is not None else _json(content.truncated),
-            "messages_from": first or None,
+            "messages_from": (content.new_from or None) if new_only else None,
             "question": _json(content.question),
             "answer": _json(content.answer),
             "reasoning": _json(content.reasoning),

@@ -19,7 +19,7 @@ from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
 
 from monitor.config import ConfigError
-from monitor.faces.mcp.server import build
+from monitor.faces.mcp.server import with_notices
 from monitor.runtime import Runtime
 
 log = logging.getLogger("monitor.serving")
@@ -50,7 +50,7 @@ def serve_http(runtime: Runtime, host: str, port: int, *, ingest: bool = True, t
 
 
 async def _stdio(runtime: Runtime, web: bool, ingest: bool, text_only: bool) -> None:
-    server = build(runtime, text_only=text_only)
+    server, notices = with_notices(runtime, text_only=text_only)
     handshake_done = anyio.Event()
 
     async def notice(ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -66,6 +66,7 @@ async def _stdio(runtime: Runtime, web: bool, ingest: bool, text_only: bool) -> 
     server.middleware.append(notice)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_signal, runtime)
+        tasks.start_soon(notices.run)
         page = _Page(runtime) if web else None
         if ingest:
             tasks.start_soon(_start_ingesting, runtime, handshake_done, page)
@@ -132,7 +133,7 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
         listener = listening_socket(host, port)
     except OSError as error:
         raise ConfigError(f"--http {host}:{port}: {error.strerror}: name another port, or stop what uses it") from None
-    server = build(runtime, text_only=text_only)
+    server, notices = with_notices(runtime, text_only=text_only)
     inner = _mcp_app(server)
 
     @contextlib.asynccontextmanager
@@ -161,6 +162,7 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(until_signal)
+        tasks.start_soon(notices.run)
         await serving.serve(sockets=[listener])
         tasks.cancel_scope.cancel()
     runtime.close()

@@ -276,8 +276,10 @@ class HigressReader:
             pairs = _pairs(rest)
         except ValueError:
             return _around(_salvaged(rest))
-        pairs.items.insert(0, ("ai_log", record[len(_HEAD) : end].decode("utf-8", "replace")))
+        pairs.items.insert(0, ("ai_log", ""))
         outer = pairs.resolved()
+        if any(name.startswith("__") for name in outer):
+            outer["ai_log"] = _decode_text(record[len(_HEAD) - 1 : end + 1])
         around = _around(outer)
         if (
             around.collected is None

@@ -42,18 +42,22 @@ def normalise(
 
     `cached` and `reasoning` are top-level counts where the record has them; details fill the gaps.
     Never raises: counts that contradict each other are read as exclusive, which is the only way
-    in which a part can be larger than its whole.
+    in which a part can be larger than its whole. Where not even that gives plausible counts, only
+    input and output are believed.
     """
-    if input_details or output_details:
-        return _with_details(
-            input_tokens, output_tokens, total_tokens, cached, reasoning, input_details, output_details, response_id
-        )
-    if input_tokens is None and output_tokens is None and cached is None and reasoning is None:
-        return NO_USAGE
-    # A native Claude answer without any cache detail has lost its cache counts on the way
-    # (ai-statistics' streams, ai-proxy's conversion): what was paid for them can't be seen.
-    lost = cached is None and response_id is not None and response_id.startswith("msg_")
-    return _openai(input_tokens, output_tokens, total_tokens, cached, reasoning, lost)
+    try:
+        if input_details or output_details:
+            return _with_details(
+                input_tokens, output_tokens, total_tokens, cached, reasoning, input_details, output_details, response_id
+            )
+        if input_tokens is None and output_tokens is None and cached is None and reasoning is None:
+            return NO_USAGE
+        # A native Claude answer without any cache detail has lost its cache counts on the way
+        # (ai-statistics' streams, ai-proxy's conversion): what was paid for them can't be seen.
+        lost = cached is None and response_id is not None and response_id.startswith("msg_")
+        return _openai(input_tokens, output_tokens, total_tokens, cached, reasoning, lost)
+    except ValueError:
+        return Usage(count(input_tokens), count(output_tokens), lower_bound=True)
 
 
 def _with_details(

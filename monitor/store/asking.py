@@ -54,6 +54,14 @@ _SORT_COLUMNS = {
     "tokens": "tokens",
     "rounds": "rounds",
 }
+#: Left to itself the planner reads all sessions by their unique key, because ``kind = 0`` begins it.
+_SORT_INDEXES = {
+    "cost": "session_spend",
+    "updated": "session_updated",
+    "created": "session_created",
+    "tokens": "session_tokens",
+    "rounds": "session_rounds",
+}
 _SESSION_COLUMNS = (
     "sid, kind, session_id, inferred, first_at, last_at, model, consumer, agent, channel, parent, question, sources"
 )
@@ -119,17 +127,23 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
         values += [part, part, *globs, part, part, part]
     filtered = len(where) > 1
     condition = " AND ".join(where)
+    index = _SORT_INDEXES[query.sort_by]
+    total = count_sessions(db)
     if filtered:
-        total = int(db.execute(f"SELECT count(*) FROM session WHERE {condition}", values).fetchone()[0])
-    else:
-        total = count_sessions(db)
+        all_sessions = total
+        by_time = "" if query.since is None else "INDEXED BY session_updated"
+        total = int(db.execute(f"SELECT count(*) FROM session {by_time} WHERE {condition}", values).fetchone()[0])
+        # A few sessions of a short time are sorted sooner than they are found among all.
+        if query.since is not None and 8 * total < all_sessions:
+            index = _SORT_INDEXES["updated"]
     column = _SORT_COLUMNS[query.sort_by]
     if query.cursor is not None:
         at, sid = _decode_cursor(query.cursor, query.sort_by)
         condition += f" AND ({column}, sid) < (?, ?)"
         values += [at, sid]
     rows = db.execute(
-        f"SELECT {_SESSION_COLUMNS}, {column} FROM session WHERE {condition} ORDER BY {column} DESC, sid DESC LIMIT ?",
+        f"SELECT {_SESSION_COLUMNS}, {column} FROM session INDEXED BY {index} WHERE {condition} "
+        f"ORDER BY {column} DESC, sid DESC LIMIT ?",
         (*values, query.limit + 1),
     ).fetchall()
     more = len(rows) > query.limit
@@ -218,6 +232,16 @@ def _session_id(db: sqlite3.Connection, sid: int | None) -> str | None:
         return None
     row = db.execute("SELECT session_id FROM session WHERE sid = ?", (sid,)).fetchone()
     return row[0] if row else None
+
+
+def grown_sessions(db: sqlite3.Connection, mark: int | None) -> tuple[int, Sequence[str]]:
+    """The number of the last batch, and the ids of the sessions that a batch after `mark` added to."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'batches'").fetchone()
+    now = int(row[0]) if row else 0
+    if mark is None or mark >= now:
+        return now, []
+    rows = db.execute("SELECT session_id FROM session WHERE kind = 0 AND grown > ?", (mark,))
+    return now, [session_id for (session_id,) in rows]
 
 
 # -- rounds ---------------------------------------------------------------------------------------
@@ -367,17 +391,17 @@ def _window(db: sqlite3.Connection, columns: str, since: int | None, until: int 
     parts: list[str] = []
     values: list[int] = []
     if first < last:
-        parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM quarter WHERE at >= ? AND at < ?")
-        values += [first, last]
         edges = [(low, first), (last, high)]
     else:
+        first = last = 0
         edges = [(low, high)]
+    # This part comes first and is never left out: it gives the columns their names.
+    parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM quarter WHERE at >= ? AND at < ?")
+    values += [first, last]
     for begin, end in edges:
         if begin < end < _NEVER:
             parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
             values += [_rid(begin), _rid(end)]
-    if not parts:
-        return []
     return db.execute(
         f"SELECT {columns}, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) GROUP BY {columns}",
         values,
@@ -388,7 +412,7 @@ def dimension_slices(
     db: sqlite3.Connection, labels: Labels, dimension: Dimension, since: int | None, until: int | None
 ) -> dict[str, list[Slice]]:
     """Sums by the values of one dimension: whole days from the roll-up, the edges from their rounds."""
-    low = max(_FIRST_MS, since or 0)
+    low = 0 if since is None and until is None else max(_FIRST_MS, since or 0)
     high = _NEVER if until is None else until
     first = -(-low // DAY_MS) * DAY_MS
     last = high // DAY_MS * DAY_MS
@@ -396,18 +420,18 @@ def dimension_slices(
     values: list[int] = []
     columns = "facet, model, price"
     if first < last:
-        parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM day WHERE at >= ? AND at < ?")
-        values += [first, last]
         edges = [(low, first), (last, high)]
     else:
+        first = last = 0
         edges = [(low, high)]
+    # This part comes first and is never left out: it gives the columns their names.
+    parts.append(f"SELECT {columns}, {', '.join(COUNTS)} FROM day WHERE at >= ? AND at < ?")
+    values += [first, last]
     for begin, end in edges:
         if begin < end < _NEVER:
             parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
             values += [_rid(begin), _rid(end)]
     found: dict[str, list[Slice]] = {}
-    if not parts:
-        return found
     for r in db.execute(
         f"SELECT f.{dimension}, u.model, u.price, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) AS u "
         f"JOIN facet AS f ON f.id = u.facet GROUP BY f.{dimension}, u.model, u.price",
@@ -540,7 +564,10 @@ def similar_names(db: sqlite3.Connection, name: str, limit: int) -> list[str]:
     if len(found) < limit:
         recent = [
             row[0]
-            for row in db.execute("SELECT session_id FROM session WHERE kind = 0 ORDER BY last_at DESC LIMIT 2000")
+            for row in db.execute(
+                "SELECT session_id FROM session INDEXED BY session_updated WHERE kind = 0 "
+                "ORDER BY last_at DESC LIMIT 2000"
+            )
         ]
         near = difflib.get_close_matches(name, recent, limit, cutoff=0.5)
         found += [other for other in near if other not in found]
@@ -551,7 +578,8 @@ def names_with(db: sqlite3.Connection, part: str, limit: int) -> list[str]:
     """Session ids that contain `part`, newest first."""
     pattern = _like(part)
     rows = db.execute(
-        "SELECT session_id FROM session WHERE kind = 0 AND session_id LIKE ? ESCAPE '\\' ORDER BY last_at DESC LIMIT ?",
+        "SELECT session_id FROM session INDEXED BY session_updated WHERE kind = 0 AND session_id LIKE ? ESCAPE '\\' "
+        "ORDER BY last_at DESC LIMIT ?",
         (pattern, limit),
     )
     return [row[0] for row in rows]

@@ -264,8 +264,11 @@ class Store(Protocol):
         """One round by its number in a session or by its key."""
         ...
 
-    def content(self, rounds: Iterable[StoredRound]) -> Iterable[Content | None]:
-        """What was said in each of `rounds`; None where it is not kept."""
+    def content(self, rounds: Iterable[StoredRound], *, new_only: bool = False) -> Iterable[Content | None]:
+        """What was said in each of `rounds`; None where it is not kept.
+
+        With `new_only`, `messages` are only those from `new_from` on.
+        """
         ...
 
     def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:
@@ -304,8 +307,8 @@ class Store(Protocol):
         """The instant up to which all sources were read when they were last read completely."""
         ...
 
-    def changes(self) -> int:
-        """A number that differs whenever another process may have added something."""
+    def grown_since(self, mark: int | None) -> tuple[int, Sequence[str]]:
+        """A mark for now, and the ids of the sessions that grew since an earlier one; none for a mark of None."""
         ...
 
     def verify(self) -> list[str]:

@@ -96,6 +96,7 @@ CREATE TABLE session (
   agent INTEGER NOT NULL, channel INTEGER NOT NULL, parent INTEGER,
   question TEXT, question_at INTEGER,
   sources INTEGER NOT NULL,       -- bits: 1 higress, 2 openclaw, 4 usage
+  grown INTEGER NOT NULL DEFAULT 0, -- number of the batch that last added a round
   UNIQUE (kind, session_id)
 );
 CREATE INDEX session_updated ON session (last_at, sid) WHERE kind = 0;
@@ -103,6 +104,7 @@ CREATE INDEX session_created ON session (first_at, sid) WHERE kind = 0;
 CREATE INDEX session_spend ON session (spend, sid) WHERE kind = 0;
 CREATE INDEX session_tokens ON session (tokens, sid) WHERE kind = 0;
 CREATE INDEX session_rounds ON session (rounds, sid) WHERE kind = 0;
+CREATE INDEX session_grown ON session (grown) WHERE kind = 0;
 CREATE TABLE session_name (name TEXT PRIMARY KEY, sid INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX session_name_of ON session_name (sid);
 CREATE TABLE session_slice (

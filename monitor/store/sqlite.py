@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from monitor.store import asking, writing
 from monitor.store.asking import Labels
 from monitor.store.base import (
@@ -128,6 +130,8 @@ class SqliteStore:
                 if reader.db.in_transaction:
                     reader.db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise  # a broken disk, not a broken file
             raise damaged(self.path, error) from error
 
     def _ask(self, question: Callable[[sqlite3.Connection, Labels], _T], nothing: _T) -> _T:
@@ -193,13 +197,15 @@ class SqliteStore:
         text = None if name is None else _text(name)
         return self._ask(lambda db, labels: asking.one_round(db, labels, text, number, key), None)
 
-    def content(self, rounds: Iterable[StoredRound]) -> list[Content | None]:
+    def content(self, rounds: Iterable[StoredRound], *, new_only: bool = False) -> list[Content | None]:
         """What was said in each of `rounds`; None where it is not kept."""
         wanted = list(rounds)
         with self._snapshot() as reader:
             if reader is None:
                 return [None] * len(wanted)
             keys = asking.content_keys(reader.db, wanted)
+            if new_only:
+                return [None if key is None else reader.history.added(*key) for key in keys]
             found = iter(reader.history.walk([key for key in keys if key is not None]))
             return [None if key is None else next(found) for key in keys]
 
@@ -246,10 +252,10 @@ class SqliteStore:
         row = self._ask(lambda db, _: db.execute("SELECT value FROM meta WHERE key = 'as_of'").fetchone(), None)
         return int(row[0]) if row else None
 
-    def changes(self) -> int:
-        """A number that differs whenever another connection has written."""
-        with self._snapshot() as reader:
-            return -1 if reader is None else int(reader.db.execute("PRAGMA data_version").fetchone()[0])
+    def grown_since(self, mark: int | None) -> tuple[int, Sequence[str]]:
+        """A mark for now, and the ids of the sessions that grew since an earlier one."""
+        nothing: tuple[int, Sequence[str]] = (0, [])
+        return self._ask(lambda db, _: asking.grown_sessions(db, mark), nothing)
 
     def verify(self) -> list[str]:
         """What does not add up; empty when everything does. Reads every round."""

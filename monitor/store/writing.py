@@ -267,7 +267,7 @@ class Writer:
         if row is None:
             key = parts(r.session_id)
             cursor = db.execute(
-                "INSERT INTO session VALUES (NULL, ?, ?, ?, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, 0)",
+                "INSERT INTO session VALUES (NULL, ?, ?, ?, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, 0, 0)",
                 (
                     kind,
                     name,
@@ -346,11 +346,13 @@ class Writer:
                 f"ON CONFLICT DO UPDATE SET {ADD}"
             )
         db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {_QUARTER}, model, sid FROM batch")
+        db.execute("INSERT INTO meta VALUES ('batches', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         db.execute(
             "UPDATE session AS s SET first_at = min(s.first_at, ifnull(b.lo, s.first_at)), "
             "last_at = max(s.last_at, b.hi), "
             "rounds = s.rounds + b.n, tokens = s.tokens + b.t, spend = s.spend + b.spend, "
-            "sources = s.sources | b.bits, inferred = min(s.inferred, b.inferred) "
+            "sources = s.sources | b.bits, inferred = min(s.inferred, b.inferred), "
+            "grown = (SELECT value FROM meta WHERE key = 'batches') "
             "FROM (SELECT sid, min(nullif(at, 0)) AS lo, max(at) AS hi, count(*) AS n, "
             "sum(ifnull(input, 0) + ifnull(output, 0)) AS t, sum(ifnull(nano, 0) * weight) AS spend, "
             "max(source_bit & 1) | max(source_bit & 2) | max(source_bit & 4) AS bits, "

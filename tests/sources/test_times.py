@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.sources.times import epoch_ms
@@ -94,6 +94,7 @@ moments = st.datetimes(datetime(2015, 1, 2), datetime(2079, 12, 30)).map(lambda 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
+@settings(deadline=None)
 @given(moments, zones, st.sampled_from(["milliseconds", "microseconds"]))
 def test_every_moment_is_read_exactly_in_every_zone(moment: datetime, zone: timezone, precision: str) -> None:
     exact = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -103,6 +104,7 @@ def test_every_moment_is_read_exactly_in_every_zone(moment: datetime, zone: time
     assert epoch_ms(f"{exact // 1000}.{exact % 1000:03}") == exact
 
 
+@settings(deadline=None)
 @given(st.text(max_size=70) | st.integers() | st.floats() | st.from_regex(r"\d{4}[-/]\d\d[-/]\d\d.{0,20}"))
 def test_no_value_makes_it_raise(value: object) -> None:
     found = epoch_ms(value)

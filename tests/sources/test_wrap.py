@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.sources.wrap import Record, Unwrapper
@@ -172,6 +172,7 @@ def files(draw: st.DrawFn) -> Written:
     return Written(lines, records)
 
 
+@settings(deadline=None)
 @given(files(), st.data())
 def test_however_a_file_is_cut_into_chunks_the_records_are_the_same(file: Written, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(file.lines)), max_size=5)) | {0, len(file.lines)})
@@ -186,6 +187,7 @@ def test_however_a_file_is_cut_into_chunks_the_records_are_the_same(file: Writte
     assert records == list(Unwrapper().records(file.lines, 0))
 
 
+@settings(deadline=None)
 @given(files(), st.data())
 def test_a_restart_at_the_held_place_loses_nothing(file: Written, data: st.DataObject) -> None:
     offsets = [0]
@@ -206,6 +208,7 @@ def test_a_restart_at_the_held_place_loses_nothing(file: Written, data: st.DataO
     assert [r for r in again if r in missing] == missing
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=80).filter(lambda line: b"\n" not in line), max_size=10))
 def test_no_bytes_make_it_raise(lines: list[bytes]) -> None:
     prefixed = [prefix + line for line in lines for prefix in (b"", b'{"log":"', f"{TIME} stdout P ".encode())]

@@ -48,7 +48,7 @@ Open = Callable[[], Store]
 VERSION = "list of today"
 
 SETTINGS = settings(
-    max_examples=25, phases=[Phase.generate],  # DEV
+    max_examples=40, phases=[Phase.generate],  # DEV
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors],
 )
@@ -197,6 +197,16 @@ def bounds() -> st.SearchStrategy[int | None]:
     return st.one_of(
         st.none(), inside, inside, st.sampled_from([0, 1, at("2015-01-01"), at("2099-01-01"), at("9999-12-31")])
     )
+
+
+def windows() -> st.SearchStrategy[tuple[int | None, int | None]]:
+    """Beginnings and ends; some windows are so narrow that they lie inside a quarter of an hour."""
+    narrow = st.builds(
+        lambda moment, width: (moment, moment + width),
+        moments().filter(lambda ms: ms != UNKNOWN_TIME),
+        st.sampled_from([0, 1, SECOND, QUARTER, HOUR, DAY]),
+    )
+    return st.one_of(st.tuples(bounds(), bounds()), narrow)
 
 
 # -- the same in plain Python ---------------------------------------------------------------------
@@ -664,13 +674,13 @@ class StoreConformance:
     # -- sums -------------------------------------------------------------------------------------
 
     @SETTINGS
-    @given(deliveries(), st.lists(st.tuples(bounds(), bounds()), min_size=3, max_size=3))
+    @given(deliveries(), st.lists(windows(), min_size=3, max_size=3))
     def test_sums_of_any_window_are_those_of_its_rounds(
-        self, batches: list[list[PricedRound]], windows: list[tuple[int | None, int | None]]
+        self, batches: list[list[PricedRound]], asked: list[tuple[int | None, int | None]]
     ) -> None:
         with self.place() as open_store, closing(open_store()) as store:
             rounds = self.filled(store, batches)
-            for since, until in [(None, None), *windows]:
+            for since, until in [(None, None), *asked]:
                 inside = within(rounds, since, until)
                 assert told(store.slices(since, until)) == summed(inside)
                 by_model = {
@@ -684,18 +694,18 @@ class StoreConformance:
         deliveries(),
         st.sampled_from(ZONES),
         st.sampled_from(get_args(Grain)),
-        st.lists(st.tuples(bounds(), bounds()), min_size=2, max_size=2),
+        st.lists(windows(), min_size=2, max_size=2),
     )
     def test_sums_by_local_time_are_those_of_the_wall_clock(
         self,
         batches: list[list[PricedRound]],
         zone: str,
         grain: Grain,
-        windows: list[tuple[int | None, int | None]],
+        asked: list[tuple[int | None, int | None]],
     ) -> None:
         with self.place() as open_store, closing(open_store()) as store:
             rounds = self.filled(store, batches)
-            for since, until in [(None, None), *windows]:
+            for since, until in [(None, None), *asked]:
                 buckets = store.buckets(grain, zone, since, until)
                 labels = [b.label for b in buckets]
                 assert labels == sorted(labels, key=lambda label: (label is not None, label))
@@ -718,13 +728,13 @@ class StoreConformance:
         return {b.label: (b.sessions, told(b.slices)) for b in buckets}
 
     @SETTINGS
-    @given(deliveries(), st.lists(st.tuples(bounds(), bounds()), min_size=2, max_size=2))
+    @given(deliveries(), st.lists(windows(), min_size=2, max_size=2))
     def test_sums_by_every_dimension_are_those_of_the_rounds(
-        self, batches: list[list[PricedRound]], windows: list[tuple[int | None, int | None]]
+        self, batches: list[list[PricedRound]], asked: list[tuple[int | None, int | None]]
     ) -> None:
         with self.place() as open_store, closing(open_store()) as store:
             rounds = self.filled(store, batches)
-            for since, until in [(None, None), *windows]:
+            for since, until in [(None, None), *asked]:
                 inside = within(rounds, since, until)
                 dimension: Dimension
                 for dimension in get_args(Dimension):

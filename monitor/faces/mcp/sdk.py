@@ -7,10 +7,22 @@ later version moves them.
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import uvicorn
-from mcp.server import MCPServer
+from mcp.server import MCPServer, NotificationOptions
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
+from mcp.types import (
+    Completion,
+    EmptyResult,
+    ListResourcesResult,
+    PaginatedRequestParams,
+    SubscribeRequestParams,
+    UnsubscribeRequestParams,
+)
 
 
 def be_strict(server: MCPServer[Any]) -> None:
@@ -53,6 +65,94 @@ def _never_null(schema: Any) -> Any:
         for name, value in schema.items()
         if name != "default" and (name, value) != ("additionalProperties", False)
     }
+
+
+def replace_resource_list(server: MCPServer[Any], listed: Callable[..., Awaitable[ListResourcesResult]]) -> None:
+    """Answer ``resources/list`` with something that changes; the decorators know fixed resources only."""
+    server._lowlevel_server.add_request_handler("resources/list", PaginatedRequestParams, listed)
+
+
+def complete_with(server: MCPServer[Any], complete: Callable[..., Awaitable[Completion | None]]) -> None:
+    """Set the completion handler; the SDK's decorator for it has no types."""
+    decorator: Callable[[object], object] = server.completion()  # type: ignore[no-untyped-call]
+    decorator(complete)
+
+
+class LegacySubscriptions:
+    """``resources/subscribe`` of the handshake era, fed from the same bus as ``subscriptions/listen``.
+
+    The SDK serves the modern method only. What a connection subscribed ends with the connection.
+    """
+
+    def __init__(self, server: MCPServer[Any], bus: CountingBus) -> None:
+        low = server._lowlevel_server
+        self._uris: dict[int, set[str]] = {}
+        self._sessions: dict[int, Any] = {}
+        self._bus = bus
+        self._unsubscribe: Callable[[], None] | None = None
+        self._pending: set[tuple[int, str]] = set()
+        low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
+        low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._drop)
+        low.create_initialization_options = partial(  # type: ignore[method-assign]
+            low.create_initialization_options, NotificationOptions(resources_changed=True)
+        )
+
+    async def _subscribe(self, ctx: Any, params: SubscribeRequestParams) -> EmptyResult:
+        connection = ctx.session._connection
+        if id(connection) not in self._uris:
+            self._uris[id(connection)] = set()
+            self._sessions[id(connection)] = ctx.session
+            connection.exit_stack.callback(self._forget, id(connection))
+        self._uris[id(connection)].add(str(params.uri))
+        if self._unsubscribe is None:
+            self._unsubscribe = self._bus.subscribe(self._deliver)
+        return EmptyResult()
+
+    async def _drop(self, ctx: Any, params: UnsubscribeRequestParams) -> EmptyResult:
+        self._uris.get(id(ctx.session._connection), set()).discard(str(params.uri))
+        return EmptyResult()
+
+    def _forget(self, connection: int) -> None:
+        self._uris.pop(connection, None)
+        self._sessions.pop(connection, None)
+        if not self._uris and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def _deliver(self, event: ServerEvent) -> None:
+        if isinstance(event, ResourceUpdated):
+            self._pending.update((c, event.uri) for c, uris in self._uris.items() if event.uri in uris)
+
+    async def flush(self) -> None:
+        """Send what the bus delivered; its listeners are not asynchronous and can't."""
+        pending, self._pending = self._pending, set()
+        for connection, uri in pending:
+            session = self._sessions.get(connection)
+            if session is not None:
+                with suppress(Exception):  # a client that went away meanwhile ends with its connection
+                    await session.send_resource_updated(uri)
+
+
+class CountingBus(InMemorySubscriptionBus):
+    """The bus between the log and subscribers; it knows whether anybody listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Called when the first of the listeners comes.
+        self.on_first: Callable[[], None] | None = None
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Register `listener`; what it returns ends the subscription."""
+        first = not self.has_listeners
+        unsubscribe = super().subscribe(listener)
+        if first and self.on_first is not None:
+            self.on_first()
+        return unsubscribe
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody would hear an event."""
+        return bool(self._listeners)
 
 
 class EmbeddedServer(uvicorn.Server):

@@ -7,7 +7,8 @@ from typing import Any
 from mcp.server import CacheHint, MCPServer
 
 from monitor import __version__
-from monitor.faces.mcp import sdk, tools
+from monitor.faces.mcp import prompts, resources, sdk, tools
+from monitor.faces.mcp.notices import Notices
 from monitor.runtime import Runtime
 
 INSTRUCTIONS = (
@@ -20,6 +21,12 @@ INSTRUCTIONS = (
 
 def build(runtime: Runtime, *, text_only: bool = False) -> MCPServer[Any]:
     """The server `session-monitor` over `runtime`; it starts nothing by itself."""
+    return with_notices(runtime, text_only=text_only)[0]
+
+
+def with_notices(runtime: Runtime, *, text_only: bool = False) -> tuple[MCPServer[Any], Notices]:
+    """The server, and what tells its subscribers that sessions grow; that has to be run."""
+    bus = sdk.CountingBus()
     server: MCPServer[Any] = MCPServer(
         "session-monitor",
         title="Agent Session Monitor",
@@ -28,7 +35,10 @@ def build(runtime: Runtime, *, text_only: bool = False) -> MCPServer[Any]:
         instructions=INSTRUCTIONS,
         cache_hints={"tools/list": CacheHint(ttl_ms=300_000, scope="public")},
         log_level="WARNING",
+        subscriptions=bus,
     )
     tools.register(server, runtime, text_only=text_only)
+    resources.register(server, runtime)
+    prompts.register(server)
     sdk.be_strict(server)
-    return server
+    return server, Notices(runtime, bus, sdk.LegacySubscriptions(server, bus))

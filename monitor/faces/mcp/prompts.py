@@ -1,0 +1,42 @@
+"""Prompts: questions that a user can pick from a menu."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from mcp.server import MCPServer
+from pydantic import Field
+
+_SessionId = Annotated[str, Field(description="The session's id, e.g. agent:main:main.")]
+
+
+def register(server: MCPServer[Any]) -> None:
+    """Add the prompts of the contract."""
+
+    @server.prompt(title="What has this conversation cost?")
+    def report_my_spend(session_id: _SessionId) -> str:
+        """Report what this conversation has cost so far, in two sentences with a link."""
+        return (
+            f"Call get_session with session_id {session_id!r} and tell me in two sentences what this conversation has "
+            "cost so far: the cost in each currency as it is given, rounds, tokens and how many of them came from the "
+            "cache, and the model. Say what has no known price or may not be counted yet. End with the url."
+        )
+
+    @server.prompt(title="Why did this session cost that?")
+    def explain_cost(session_id: _SessionId) -> str:
+        """Explain where a session's cost comes from and what would make it smaller."""
+        return (
+            f"Call get_session with session_id {session_id!r} and response_format detailed. Explain where the cost "
+            "comes from: which models, how the input grows from round to round, how much of it is read from the cache, "
+            "which rounds stand out or failed. Name the three dearest rounds by number. Then say in one or two "
+            "sentences what would make the next rounds cheaper, and why."
+        )
+
+    @server.prompt(title="Report of the last seven days")
+    def weekly_report() -> str:
+        """Report the spending of the last seven days: by day, by model, and who spent the most."""
+        return (
+            "Call stats_by_date with days 7, stats_by_model with days 7, and top_spenders with dimension session and "
+            "days 7. Report the total per currency, the dearest day, the share of each model, success rate, and the "
+            "three dearest sessions with their links. Keep currencies apart, and say what has no known price."
+        )
