@@ -145,6 +145,10 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         file = Path(FILE_NAME)
     elif file is not None and not file.is_file():
         raise ConfigError(f"{file}: there is no such file; leave --config out to use defaults")
+    for name in os.environ:
+        setting = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
+        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug"):
+            raise ConfigError(f"{name} in the environment: there is no such setting")
     bound = type("Settings", (Settings,), {"_file": file, "__module__": __name__})
     try:
         settings: Settings = bound(**{name: value for name, value in given.items() if value is not None})
@@ -152,7 +156,9 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         where = f"{file} (or {ENV_PREFIX}… in the environment)" if file else f"{ENV_PREFIX}… in the environment"
-        reason = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            reason = "there is no such setting"
         raise ConfigError(f"{where}: {key}: {reason}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: {error}") from None

@@ -10,8 +10,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import xxhash
@@ -21,12 +22,13 @@ from monitor.rounds import Round
 from monitor.sources.higress import HigressReader, Skipped
 from monitor.sources.tail import Chunk, FileState, Tail
 from monitor.sources.wake import Wake
-from monitor.sources.wrap import Unwrapper
+from monitor.sources.wrap import Record, Unwrapper
 from monitor.store.base import Added, Batch, Checkpoint, PricedRound, SkippedLines, Store
 
 log = logging.getLogger("monitor.ingest")
 
 _SAMPLE_BYTES = 400
+_STREAM_BYTES = 8 << 20
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
 #: Without any event from the file system the logs are looked at this often.
 _IDLE_LOOK_S = 5.0
@@ -51,21 +53,101 @@ class SourceState(msgspec.Struct, frozen=True):
     problems: tuple[SourceProblem, ...] = ()
 
 
-class LogSource:
+#: Where a record with nothing unique ended in its file, its key, and how often it stood there up to then.
+Occurrence = tuple[int, bytes, int]
+
+
+class _Source:
+    """What sources of Higress records have in common: a record becomes a priced round, or is counted as skipped."""
+
+    def __init__(self, name: str, catalog: Catalog, keep_content: bool) -> None:
+        self.name = name
+        self._catalog = catalog
+        self._keep_content = keep_content
+        self._reader = HigressReader()
+
+    def _batch(
+        self, records: Iterable[Record], counts: Callable[[], dict[bytes, int]]
+    ) -> tuple[Batch, list[Occurrence]]:
+        """The rounds of `records`; `counts` gives how often records with nothing unique stood in their file so far."""
+        rounds: list[PricedRound] = []
+        skipped: dict[str, int] = {}
+        samples: dict[str, bytes] = {}
+        occurred: list[Occurrence] = []
+        read, cost = self._reader.read, self._catalog.cost
+        for record in records:
+            reading = read(record.text, record.received_ms)
+            if isinstance(reading, Skipped):
+                skipped[reading.reason] = skipped.get(reading.reason, 0) + 1
+                if reading.record and self._keep_content:
+                    samples[reading.reason] = reading.record[:_SAMPLE_BYTES]
+                continue
+            round_ = reading.round
+            if not reading.unique:
+                known = counts()
+                n = known[round_.key] = known.get(round_.key, 0) + 1
+                occurred.append((record.end, round_.key, n))
+                round_ = _nth(round_, n)
+            if not self._keep_content:
+                round_ = _without_text(round_)
+            rounds.append(PricedRound(round_, cost(round_.model, round_.host, round_.started_at, round_.usage)))
+        lines = [SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()]
+        return Batch(rounds=rounds, skipped=lines), occurred
+
+
+class StreamSource(_Source):
+    """Standard input: read once, to its end. Nothing is resumed; records are known by their content."""
+
+    def __init__(self, stream: IO[bytes], catalog: Catalog, *, keep_content: bool = True) -> None:
+        super().__init__("-", catalog, keep_content)
+        self.path = Path("-")
+        self._stream = stream
+        self._unwrapper = Unwrapper()
+        self._counts: dict[bytes, int] = {}
+
+    def batches(self) -> Iterator[Batch]:
+        """What comes in, a chunk a batch, until the stream ends."""
+        offset, torn = 0, b""
+        while data := self._stream.read(_STREAM_BYTES):
+            *lines, torn = (torn + data).split(b"\n")
+            yield self._lines(lines, offset)
+            offset += sum(map(len, lines)) + len(lines)
+        if torn:
+            # Nothing can follow any more: the last line is complete although no line end says so.
+            yield self._lines([torn], offset)
+
+    def _lines(self, lines: list[bytes], offset: int) -> Batch:
+        return self._batch(self._unwrapper.records(lines, offset), lambda: self._counts)[0]
+
+    def grown(self) -> list[Checkpoint]:
+        """Nothing to resume from."""
+        return []
+
+    def restart(self) -> None:
+        """What was read from a stream can't be read again."""
+
+    def close(self) -> None:
+        """The stream belongs to the process."""
+
+    def state(self) -> SourceState:
+        """A stream that was read to its end."""
+        return SourceState(self.name, exists=True, pending_bytes=0)
+
+
+class LogSource(_Source):
     """One configured Higress log: its files, its reader, and the checkpoints that go with its rounds."""
 
     def __init__(
         self, path: Path, store: Store, catalog: Catalog, *, max_rotate: int = 100, keep_content: bool = True
     ) -> None:
+        super().__init__(str(path), catalog, keep_content)
         self.path = path
-        self.name = str(path)
         self._store = store
-        self._catalog = catalog
         self._max_rotate = max_rotate
-        self._keep_content = keep_content
-        self._reader = HigressReader()
         self._unwrappers: dict[bytes, Unwrapper] = {}
         self._occurrences: dict[bytes, dict[bytes, int]] = {}
+        #: Occurrences behind the checkpoint of a file: kept once the checkpoint has passed them.
+        self._later: dict[bytes, list[Occurrence]] = {}
         #: Of files with an unfinished record: the state before it.
         self._held: dict[bytes, FileState] = {}
         self._sizes: dict[bytes, int] = {}
@@ -88,6 +170,7 @@ class LogSource:
         self._unwrappers.clear()
         self._held.clear()
         self._occurrences.clear()
+        self._later.clear()
         self._reader.forget()
 
     def close(self) -> None:
@@ -107,34 +190,21 @@ class LogSource:
         if chunk.fresh:
             self._unwrappers[file] = Unwrapper()
             self._occurrences[file] = {}
+            self._later.pop(file, None)
         unwrapper = self._unwrappers.setdefault(file, Unwrapper())
-        rounds: list[PricedRound] = []
-        skipped: dict[str, int] = {}
-        samples: dict[str, bytes] = {}
-        occurrences: dict[tuple[bytes, bytes], int] = {}
-        read, cost = self._reader.read, self._catalog.cost
-        for record in unwrapper.records(chunk.lines, chunk.start):
-            reading = read(record.text, record.received_ms)
-            if isinstance(reading, Skipped):
-                skipped[reading.reason] = skipped.get(reading.reason, 0) + 1
-                if reading.record and self._keep_content:
-                    samples[reading.reason] = reading.record[:_SAMPLE_BYTES]
-                continue
-            round_ = reading.round
-            if not reading.unique:
-                n = self._occurrence(file, round_.key)
-                occurrences[file, round_.key] = n
-                round_ = _nth(round_, n)
-            if not self._keep_content and round_.conversation is not None:
-                round_ = msgspec.structs.replace(round_, conversation=None)
-            rounds.append(PricedRound(round_, cost(round_.model, round_.host, round_.started_at, round_.usage)))
-        return Batch(
-            rounds=rounds,
-            skipped=[SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()],
-            checkpoints=[self._checkpoint(self._taken(chunk, unwrapper.held))],
-            occurrences=occurrences,
-            restarted=[file] if chunk.fresh else [],
-        )
+        records = unwrapper.records(chunk.lines, chunk.start)
+        batch, occurred = self._batch(records, lambda: self._counts(file))
+        state = self._taken(chunk, unwrapper.held)
+        batch.checkpoints.append(self._checkpoint(state))
+        # What lies behind the checkpoint is read again after a restart, and must be numbered as it was.
+        occurred = self._later.pop(file, []) + occurred
+        batch.occurrences = {(file, key): n for end, key, n in occurred if end <= state.offset}
+        later = [one for one in occurred if one[0] > state.offset]
+        if later:
+            self._later[file] = later
+        if chunk.fresh:
+            batch.restarted.append(file)
+        return batch
 
     def _taken(self, chunk: Chunk, held: int | None) -> FileState:
         """The state up to which whole records were taken; `held` is where an unfinished one begins."""
@@ -166,13 +236,11 @@ class LogSource:
         states = [state for state in self.tail.states() if state.id not in self._held]
         return [self._checkpoint(state) for state in states if self._sizes.get(state.id) != state.size]
 
-    def _occurrence(self, file: bytes, key: bytes) -> int:
-        """How often this record has now stood in this file."""
+    def _counts(self, file: bytes) -> dict[bytes, int]:
+        """How often records with nothing unique stood in `file` so far."""
         if file not in self._occurrences:
             self._occurrences[file] = dict(self._store.occurrences(file))
-        counts = self._occurrences[file]
-        counts[key] = counts.get(key, 0) + 1
-        return counts[key]
+        return self._occurrences[file]
 
     def state(self) -> SourceState:
         """How this source stands now."""
@@ -191,6 +259,17 @@ def _nth(round_: Round, n: int) -> Round:
     return msgspec.structs.replace(round_, key=xxhash.xxh3_128_digest(round_.key + n.to_bytes(8, "big")))
 
 
+def _without_text(round_: Round) -> Round:
+    """Only what is counted: no conversation, and no attribute that may hold a part of one."""
+    extra = round_.extra
+    if extra is not None:
+        known = msgspec.json.decode(extra)
+        for name in ("fields", "path"):
+            known.pop(name, None)
+        extra = msgspec.json.encode(known) if known else None
+    return msgspec.structs.replace(round_, conversation=None, extra=extra)
+
+
 class Ingester:
     """Reads sources into a store, once or until it is stopped.
 
@@ -199,7 +278,7 @@ class Ingester:
 
     def __init__(
         self,
-        sources: Sequence[LogSource],
+        sources: Sequence[LogSource | StreamSource],
         store: Store,
         *,
         on_added: Callable[[Added], None] | None = None,
@@ -259,7 +338,7 @@ class Ingester:
     def run(self) -> None:
         """Follow the sources until `stop`. A failure is logged, reported and tried again, never fatal."""
         retry = _FIRST_RETRY_S
-        self._wake = Wake([source.path for source in self.sources])
+        self._wake = Wake([source.path for source in self.sources if isinstance(source, LogSource)])
         try:
             while not self._stop.is_set():
                 try:

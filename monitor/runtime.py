@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,21 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from monitor import __version__
 from monitor.answers.base import Asking
 from monitor.answers.health import SourceStanding, Standing
 from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, check_allowed
-from monitor.ingest import Ingester, LogSource
 from monitor.store.base import Added
 from monitor.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from monitor.ingest import Ingester, LogSource, StreamSource
     from monitor.prices.catalog import Catalog
 
 log = logging.getLogger("monitor.runtime")
 
+STDIN = Path("-")
 LOCK_NAME = "ingest.lock"
 ADDRESS_NAME = "web.json"
 #: How often a process that only answers looks whether it can take over.
@@ -73,7 +76,7 @@ class Runtime:
         return [
             source.model_copy(
                 update={
-                    "path": check_allowed(source.path, allowed),
+                    "path": source.path if source.path == STDIN else check_allowed(source.path, allowed),
                     "max_rotate": source.max_rotate if self._max_rotate is None else self._max_rotate,
                 }
             )
@@ -91,8 +94,7 @@ class Runtime:
             StoreError, ConfigError: the store or the settings can't be used.
         """
         self._make_folder()
-        lock = FileLock(self.folder / LOCK_NAME, timeout=0, mode=0o600)
-        with lock:
+        with self._lock():
             try:
                 yield self._open_ingester()
             finally:
@@ -107,12 +109,17 @@ class Runtime:
         self._thread = threading.Thread(target=self._background, args=(on_lock,), name="ingest", daemon=True)
         self._thread.start()
 
+    def _lock(self) -> FileLock:
+        from filelock import FileLock  # noqa: PLC0415 - a server lists its tools before it needs one
+
+        return FileLock(self.folder / LOCK_NAME, timeout=0, mode=0o600)
+
     def _background(self, on_lock: Callable[[], None] | None) -> None:
-        lock = FileLock(self.folder / LOCK_NAME, timeout=0, mode=0o600)
+        lock = self._lock()
         while not self._stop.is_set():
             try:
                 lock.acquire()
-            except Timeout:
+            except TimeoutError:
                 self._settled.set()
                 self._stop.wait(_TAKE_OVER_S)
                 continue
@@ -152,12 +159,16 @@ class Runtime:
         return self._catalog
 
     def _open_ingester(self) -> Ingester:
+        from monitor.ingest import Ingester, LogSource, StreamSource  # noqa: PLC0415 - only one process reads logs
+
         catalog = self.catalog()
         keep_content = self.settings.privacy.content == "full"
         writer = SqliteStore(self.folder, keep_content=keep_content, price_version=catalog.version)
         self._writer = writer
-        sources = [
-            LogSource(source.path, writer, catalog, max_rotate=source.max_rotate, keep_content=keep_content)
+        sources: list[LogSource | StreamSource] = [
+            StreamSource(sys.stdin.buffer, catalog, keep_content=keep_content)
+            if source.path == STDIN
+            else LogSource(source.path, writer, catalog, max_rotate=source.max_rotate, keep_content=keep_content)
             for source in self.sources()
         ]
         self._ingester = Ingester(sources, writer, on_added=self._tell)
@@ -203,7 +214,10 @@ class Runtime:
             tuple(sources),
             ingesting=self.ingester_alive(),
             failure=ingester.failure if ingester is not None else None,
-            problems=(self._start_failure,) if self._start_failure is not None else (),
+            problems=(
+                *((self._start_failure,) if self._start_failure is not None else ()),
+                *(self._catalog.warnings if self._catalog is not None else ()),
+            ),
             version=__version__,
         )
 
@@ -217,17 +231,20 @@ class Runtime:
 
     # -- freshness --------------------------------------------------------------------------------
 
-    def asking(self, *, fresh: bool = True) -> Asking:
-        """What answers need, after the log has been read as far as it goes just now."""
-        as_of, behind = self._fresh() if fresh else (self.store.as_of(), None)
+    def asking(self, *, fresh: bool = True, wait: bool = True) -> Asking:
+        """What answers need, after the log has been read as far as it goes just now.
+
+        Without `wait` it comes at once, and `behind_bytes` says whether there was something to wait for.
+        """
+        as_of, behind = self._fresh(wait) if fresh else (self.store.as_of(), None)
         return Asking(self.store, as_of, behind, self.base_url, self.settings.zone)
 
-    def _fresh(self) -> tuple[int | None, int | None]:
+    def _fresh(self, wait: bool) -> tuple[int | None, int | None]:
         ingester = self._ingester
         if ingester is not None:
-            as_of, behind = ingester.catch_up(_DRAIN_S)
+            as_of, behind = ingester.catch_up(_DRAIN_S if wait else 0.0)
             return (as_of if as_of is not None else self.store.as_of()), behind
-        deadline = time.monotonic() + _WAIT_FOR_OTHER_S
+        deadline = time.monotonic() + (_WAIT_FOR_OTHER_S if wait else 0.0)
         asked = time.time_ns() // 1_000_000
         wanted = self._live_sizes()
         while True:
@@ -260,16 +277,16 @@ class Runtime:
 
     def unread_bytes(self) -> int:
         """Bytes of the live logs that no process has read yet."""
-        return self._unread(self._live_sizes())
+        return self._unread(self._live_sizes([str(source.path) for source in self.sources() if source.path != STDIN]))
 
     def ingester_alive(self) -> bool:
         """Whether some process holds the lock just now."""
         if self._ingester is not None:
             return True
         try:
-            with FileLock(self.folder / LOCK_NAME, timeout=0, mode=0o600):
+            with self._lock():
                 return False
-        except (Timeout, OSError):
+        except OSError:  # filelock's Timeout is one
             return True
 
     # -- links ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import pytest
 
 from monitor import samples
 from monitor.samples import PROFILES, Client, Expected, Profile, Writer, lines
+from monitor.samples import __main__ as command_line
 
 OUTER = [
     "ai_log",
@@ -270,9 +271,7 @@ def test_expected_as_json_keeps_what_the_log_does_not_say_apart() -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Profile) else "",
 )
-def test_lines_are_as_long_as_the_profile_says(
-    profile: Profile, smallest: int, largest: int, count: int
-) -> None:
+def test_lines_are_as_long_as_the_profile_says(profile: Profile, smallest: int, largest: int, count: int) -> None:
     sizes = [len(line) for line in lines(profile, 7, count)]
     assert smallest < sum(sizes) / len(sizes) < largest
 
@@ -309,17 +308,14 @@ def test_each_request_repeats_the_conversation_so_far(model: str) -> None:
             uses = [b for b in reply["content"] if b["type"] == "tool_use"]
             if log["response_type"] == "stream" and uses:
                 # The plugin's own mistake: the arguments start with an empty object.
-                logged = [
-                    json.loads(c["function"]["arguments"].removeprefix("{}")) for c in log["tool_calls"]
-                ]
+                logged = [json.loads(c["function"]["arguments"].removeprefix("{}")) for c in log["tool_calls"]]
                 assert logged == [b["input"] for b in uses]
             else:
                 assert log["tool_calls"] is None
         else:
             assert reply["content"] == log["answer"]
             assert json.dumps(reply.get("tool_calls"), sort_keys=True) == json.dumps(
-                log["tool_calls"]
-                and [{k: v for k, v in c.items() if k != "index"} for c in log["tool_calls"]],
+                log["tool_calls"] and [{k: v for k, v in c.items() if k != "index"} for c in log["tool_calls"]],
                 sort_keys=True,
             )
             for call in log["tool_calls"] or ():
@@ -340,9 +336,7 @@ def test_openclaw_names_its_session_in_its_first_message_even_if_it_sends_no_hea
     for _, log in rounds(lines(profile, 1, 60, expected)):
         assert "session_id" not in log
         first = next(m for m in log["messages"] if m["role"] == "user")["content"]
-        match = re.search(
-            r"\n\nRuntime: agent=main \| session=(\S+) \| sessionId=[0-9a-f-]{36} \| host=", first
-        )
+        match = re.search(r"\n\nRuntime: agent=main \| session=(\S+) \| sessionId=[0-9a-f-]{36} \| host=", first)
         assert match is not None
         named[match[1]] += 1
     assert named == {k: t.rounds for k, t in expected.headerless.items()}
@@ -371,9 +365,7 @@ def test_the_demo_has_a_bit_of_everything() -> None:
 def _cached_share(found: list[tuple[dict[str, Any], dict[str, Any]]]) -> Iterable[tuple[str, int, int]]:
     """Cached and input tokens in the first and in later requests of OpenAI's contexts."""
     for name, wanted in (("first", range(2)), ("last", range(3, 99))):
-        logs = [
-            log for _, log in found if log.get("cached_tokens") is not None and log["chat_round"] in wanted
-        ]
+        logs = [log for _, log in found if log.get("cached_tokens") is not None and log["chat_round"] in wanted]
         yield name, sum(g["cached_tokens"] for g in logs), sum(g["input_token"] for g in logs)
 
 
@@ -503,12 +495,10 @@ def test_writer_copies_and_truncates(tmp_path: Path) -> None:
 # --- Command line ---
 
 
-def test_command_line_writes_lines_and_says_what_is_in_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_line_writes_lines_and_says_what_is_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "access.log"
     arguments = ["--profile", "medium", "--seed", "7", "--bytes", "2MB", "-o", str(file)]
-    assert samples.main(arguments) == 0
+    assert command_line.main(arguments) == 0
     printed = capsys.readouterr()
     found = json.loads(printed.out)
     data = io.BytesIO(file.read_bytes()).readlines()
@@ -522,7 +512,7 @@ def test_command_line_writes_lines_and_says_what_is_in_them(
 
 def test_command_line_begins_when_it_is_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "access.log"
-    samples.main(["--profile", "lite", "--lines", "5", "--start", "2026-03-04T05:00:00Z", "-o", str(file)])
+    command_line.main(["--profile", "lite", "--lines", "5", "--start", "2026-03-04T05:00:00Z", "-o", str(file)])
     assert json.loads(capsys.readouterr().out)["lines"] == 5
     assert b'"start_time":"2026-03-04T05:0' in file.read_bytes()
 
@@ -535,7 +525,7 @@ def test_command_line_refuses_what_it_cannot_do(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        samples.main([*arguments, "-o", str(tmp_path / "access.log")])
+        command_line.main([*arguments, "-o", str(tmp_path / "access.log")])
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "access.log").exists()
 
@@ -544,4 +534,4 @@ def test_command_line_refuses_what_it_cannot_do(
     ("text", "size"), [("10", 10), ("1.5KB", 1500), ("100MB", 10**8), ("2GiB", 2**31), ("3 kib", 3072)]
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert samples._size(text) == size
+    assert command_line._size(text) == size

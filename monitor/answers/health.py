@@ -135,7 +135,7 @@ def _advice(
     if rounds and nameless == rounds:
         advice.append(
             "No round names a session. Set session_id_header of Higress' ai-statistics plugin to a header that your "
-            "client sends, such as x-openclaw-session-key or x-session-affinity."
+            "client sends; OpenClaw sends x-session-affinity where its model has compat.sendSessionAffinityHeaders."
         )
     if unpriced:
         advice.append(f"No price is known for {', '.join(unpriced[:5])}: their cost is in no total.")

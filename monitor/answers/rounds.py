@@ -71,7 +71,8 @@ def get_round(
                 "`serve --content-scope PATTERN` or privacy.content_scope; figures are shown without include."
             )
         [said] = ask.store.content([stored])
-    row = round_row(stored, said)
+    open_ = content_scope is None or matches(stored.round.session_id or "", content_scope)
+    row = round_row(stored, said, fields=open_)
     left_out = {name: None for name in ("system", *INCLUDABLE) if name not in include}
     if "messages" in include:
         left_out.pop("system", None)

@@ -192,6 +192,7 @@ def get_session(
     since: str | None = None,
     detailed: bool = False,
     cursor: str | None = None,
+    content_scope: Sequence[str] | None = None,
 ) -> Session:
     """One session by any of its names; without a name, how to find it.
 
@@ -212,7 +213,8 @@ def get_session(
     older = None
     if detailed:
         page = ask.store.rounds(session_id, limit=DETAILED_ROUNDS, before=cursor, since=from_ms)
-        rounds, older = [round_row(stored) for stored in page.rounds], page.older
+        open_ = content_scope is None or matches(record.session_id or "", content_scope)
+        rounds, older = [round_row(stored, fields=open_) for stored in page.rounds], page.older
     recent = ask.as_of is not None and ask.as_of - record.updated_at < _RECENT_MS
     return Session(
         **_figures(ask, record),
@@ -385,10 +387,17 @@ def _no_session(record: SessionRecord) -> NoSession:
 # -- rounds ---------------------------------------------------------------------------------------
 
 
-def round_row(stored: StoredRound, content: Content | None = None, *, new_only: bool = False) -> RoundRow:
-    """A round as it is shown; with `new_only` `content` holds only the messages that it added."""
+def round_row(
+    stored: StoredRound, content: Content | None = None, *, new_only: bool = False, fields: bool = True
+) -> RoundRow:
+    """A round as it is shown; with `new_only` `content` holds only the messages that it added.
+
+    `fields`: whether attributes of the log that are unknown here are shown; they may hold what was said.
+    """
     r, cost = stored.round, stored.cost
     extra = msgspec.json.decode(r.extra) if r.extra else {}
+    if not fields:
+        extra.pop("fields", None)
     said: dict[str, Any] = {}
     if content is not None:
         messages = content.messages

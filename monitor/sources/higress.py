@@ -15,6 +15,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -130,6 +131,8 @@ _TAIL = 64
 _BEGINNING = 4
 _HEAD = b'{"ai_log":"'
 _END = b'","'
+#: The same in Higress' own format; a longer sequence is found faster.
+_USUAL_END = b'}","authority":"'
 _MESSAGES = b'\\"messages\\":['
 _SESSION = b'\\"session_id\\":\\"'
 
@@ -227,6 +230,10 @@ class HigressReader:
                 reading = self._read_on(record, received_ms)
                 if reading is not None:
                     return reading
+            end = record.find(_USUAL_END, len(_HEAD)) + 1
+            if end > 0:
+                with suppress(ValueError):  # decoding proves that no other end came before
+                    return self._from_body(record, end, received_ms)
             # An escaped body can't contain this sequence: inside it every quote has its backslash.
             end = record.find(_END, len(_HEAD))
             if end > 0:
@@ -298,8 +305,8 @@ class HigressReader:
 
     def _from_body(self, record: bytes, end: int, received_ms: int | None) -> Reading | Skipped:
         """Parse ``ai_log`` (escaped, before `end`) and what is around it."""
-        around = self._around(record, end)
         text = _decode_text(record[len(_HEAD) - 1 : end + 1])
+        around = self._around(record, end)
         if text.startswith('{\\"'):
             # accessLogEncoding: JSON escapes what was escaped already.
             text = _decode_text(f'"{text}"')

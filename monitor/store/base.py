@@ -226,6 +226,10 @@ class Store(Protocol):
         """How far the files of a source were read."""
         ...
 
+    def sources(self) -> list[str]:
+        """The sources that were ever read."""
+        ...
+
     def occurrences(self, file: bytes) -> Mapping[bytes, int]:
         """How often the records of a file that hold nothing unique were read so far."""
         ...

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from monitor.store.base import StoreError
@@ -184,53 +185,79 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         raise FileNotFoundError(path)
     db: sqlite3.Connection | None = None
     try:
-        if not read_only:
-            create_private(path)
-        mode = "ro" if read_only else "rw"
-        uri = f"{path.absolute().as_uri()}?mode={mode}"
-        db = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
-        version = _checked_version(db, path)
-        db.execute("PRAGMA cache_size = -8192")
-        db.execute("PRAGMA temp_store = MEMORY")
-        if read_only:
-            if version == 0:
-                raise FileNotFoundError(path)  # another process is about to make the tables
+        with explaining(path):
+            if not read_only:
+                create_private(path)
+            db = _open(path, "ro")
+            version = _checked_version(db, path)
+            if not read_only:
+                # Only now: whoever opens for writing and closes again may change the file, and it is ours.
+                db.close()
+                db = _open(path, "rw")
+                version = _checked_version(db, path)
+            db.execute("PRAGMA cache_size = -8192")
+            db.execute("PRAGMA temp_store = MEMORY")
+            if read_only:
+                if version == 0:
+                    raise FileNotFoundError(path)  # another process is about to make the tables
+                if version < VERSION:
+                    raise StoreError(
+                        f"{path} has schema version {version}, this program needs {VERSION}: "
+                        "start `session-monitor ingest` or `serve` once, which brings it up to date"
+                    )
+                return db
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
             if version < VERSION:
-                raise StoreError(
-                    f"{path} has schema version {version}, this program needs {VERSION}: "
-                    "start `session-monitor ingest` or `serve` once, which brings it up to date"
-                )
+                _migrate(db)
             return db
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        if version < VERSION:
-            _migrate(db)
-        return db
-    except sqlite3.DatabaseError as error:
-        if db is not None:
-            db.close()
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            raise StoreError(f"{path} is locked by another program: {error}") from error
-        raise damaged(path, error) from error
     except BaseException:
         if db is not None:
             db.close()
         raise
 
 
-def damaged(path: Path, error: sqlite3.Error) -> StoreError:
-    """What to say of a file that SQLite can't read."""
-    return StoreError(
-        f"{path} can't be used: {error}. Move it away to start anew (the logs that still exist are read "
-        "again), or recover it with `sqlite3 FILE .recover`"
-    )
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Say what SQLite says of a file with the way out; what only this program can be blamed for stays as it is.
+
+    Raises:
+        StoreError: the file is damaged or locked, or its disk is full or broken.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        # What stands above the lowest byte tells kinds of one trouble apart.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise StoreError(
+                f"{path} can't be used: {error}. Move it away to start anew (the logs that still exist are read "
+                "again), or recover it with `sqlite3 FILE .recover`"
+            ) from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreError(f"{path} is locked by another program: {error}") from error
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise StoreError(
+                f"{path} can't be used just now: {error}. See that its disk has room and that its folder can be "
+                "written"
+            ) from error
+        raise
 
 
 def _checked_version(db: sqlite3.Connection, path: Path) -> int:
+    # One snapshot: another process may be making the tables just now.
+    db.execute("BEGIN")
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    db.execute("COMMIT")
     if application != APPLICATION_ID:
-        if application == 0 and version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        if application == 0 and version == 0 and not tables:
             return 0
         raise StoreError(f"{path} belongs to another program: name another --data-dir, or move the file away")
     if version > VERSION:

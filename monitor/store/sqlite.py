@@ -35,7 +35,7 @@ from monitor.store.base import (
     StoreError,
 )
 from monitor.store.history import History
-from monitor.store.schema import COUNTS, connect, damaged
+from monitor.store.schema import COUNTS, connect, explaining
 
 DATABASE = "monitor.db"
 _T = TypeVar("_T")
@@ -98,12 +98,12 @@ class SqliteStore:
         """Keep a batch: all of it, or nothing.
 
         Raises:
-            StoreError: opened for reading only.
-            sqlite3.Error, HistoryError, OSError: the disk is full or broken; nothing of the batch was kept.
+            StoreError: opened for reading only, or the disk is full or broken.
+            HistoryError, OSError: the conversations can't be kept.
         """
         if self._writer is None:
             raise StoreError(f"{self.path} was opened for reading only")
-        with self._lock:
+        with self._lock, explaining(self.path):
             return self._writer.add(batch, self.price_version)
 
     # -- asking -----------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class SqliteStore:
             self._readers.reader = reader
             with self._lock:
                 self._all_readers.append(reader)
-        try:
+        with explaining(self.path):
             reader.db.execute("BEGIN")
             try:
                 yield reader
@@ -129,10 +129,6 @@ class SqliteStore:
                 # Some failures end the transaction by themselves.
                 if reader.db.in_transaction:
                     reader.db.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:
-                raise  # a broken disk, not a broken file
-            raise damaged(self.path, error) from error
 
     def _ask(self, question: Callable[[sqlite3.Connection, Labels], _T], nothing: _T) -> _T:
         with self._snapshot() as reader:

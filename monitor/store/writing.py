@@ -394,7 +394,8 @@ def preview(conversation: Conversation) -> str | None:
         value = next((p.get("text") for p in value if isinstance(p, dict) and isinstance(p.get("text"), str)), None)
     if not isinstance(value, str):
         return None
-    line = " ".join(value[: 4 * _PREVIEW].split())
+    # OpenClaw's own line about the session is no part of what was asked.
+    line = " ".join(value.split("\nRuntime: ", 1)[0][: 4 * _PREVIEW].split())
     return line[:_PREVIEW] or None
 
 

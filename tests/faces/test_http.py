@@ -18,7 +18,9 @@ SESSION = "agent:main:main"
 
 
 def rounds_at(address: str) -> int:
-    rounds: int = httpx2.get(f"{address}/api/stats").json()["totals"]["rounds"]
+    answer = httpx2.get(f"{address}/api/stats")
+    assert answer.status_code == 200, answer.text
+    rounds: int = answer.json()["totals"]["rounds"]
     return rounds
 
 

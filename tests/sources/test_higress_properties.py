@@ -203,6 +203,22 @@ def test_a_forged_status_in_the_last_header_does_not_count() -> None:
     assert (found.status, found.success) == (200, True)
 
 
+def test_a_field_that_stands_twice_counts_once_also_when_the_format_is_known() -> None:
+    reader = HigressReader()
+    assert read(GATEWAY[0], reader) == read(GATEWAY[0])
+    found = read(with_header(GATEWAY[0], b"user_agent", b'x","response_code":"500'), reader)
+    assert found is not None
+    assert (found.status, found.success) == (200, True)
+
+
+def test_a_format_of_an_operators_own_is_read_whatever_its_values_look_like() -> None:
+    for path in ("/v1}", "/{a}", "/"):
+        found = read(written({"model": "m", "input_token": 5}, request_id=path, authority="a"))
+        assert found is not None
+        assert found.usage.input_tokens == 5
+    assert HigressReader().read(b'{"ai_log":"-","path":"}","authority":"a"}') == Skipped("non_ai")
+
+
 def test_a_line_whose_second_half_is_lost_is_damage() -> None:
     cut = GATEWAY[0].index(b'"start_time"')
     assert read(GATEWAY[0][:cut]) is None

@@ -211,13 +211,13 @@ def test_copytruncate_by_logrotate(gateway: Gateway, reader: Reader, kept: str) 
     assert ("access.log.2.gz" in gateway.names()) == bool(kept)
 
 
-@pytest.mark.parametrize("command", ["gzip", "zstd", "xz", "bzip2"])
+@pytest.mark.parametrize("command", ["gzip", "zstd"])
 @pytest.mark.parametrize("delay", ["", "delaycompress"])
 def test_compression_by_logrotate(gateway: Gateway, reader: Reader, command: str, delay: str) -> None:
-    extension = {"gzip": ".gz", "zstd": ".zst", "xz": ".xz", "bzip2": ".bz2"}[command]
+    extension = {"gzip": ".gz", "zstd": ".zst"}[command]
     program = shutil.which(command)
     if program is None:
-        pytest.fail(f"{command} is missing: apt-get install gzip zstd xz-utils bzip2")
+        pytest.fail(f"{command} is missing: apt-get install gzip zstd")
     gateway.configure(
         f"rotate 20\n create\n compress\n {delay}\n compresscmd {program}\n compressext {extension}\n"
         " postrotate\n kill -USR1 {pid}\n endscript"

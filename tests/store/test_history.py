@@ -23,8 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.rounds import START, UNKNOWN_TIME, Conversation, Position
-from monitor.store import history as history_module
 from monitor.store.history import Content, Entry, History, HistoryError
+from monitor.store.history import batch as batch_module
+from monitor.store.history import month as month_module
+from monitor.store.history import pieces as pieces_module
 
 JULY = 1_782_900_000_000
 AUGUST = JULY + 35 * 86_400_000
@@ -155,7 +157,7 @@ STEPS = st.builds(
 @given(st.lists(STEPS, min_size=1, max_size=25), st.booleans())
 def test_every_round_of_any_tree_of_conversations_reads_back_to_the_byte(steps: list[Step], reopen: bool) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history_module, "PIECE_BYTES", 300)  # many pieces without much text
+        patch.setattr(batch_module, "PIECE_BYTES", 300)  # many pieces without much text
         folder = Path(name)
         told: list[tuple[Messages, bytes | None, bytes | None, bytes | None]] = []
         wanted: list[tuple[bytes, int, Content]] = []
@@ -386,7 +388,7 @@ def test_an_edit_late_in_a_long_history_repeats_little(folder: Path, store: Hist
     before = stored_bytes(folder)
     edited = (*messages[:-1], message("user", "something else"))
     store.write([(key(2), JULY, complete(edited))])
-    assert stored_bytes(folder) - before < 2 * history_module.PIECE_BYTES
+    assert stored_bytes(folder) - before < 2 * batch_module.PIECE_BYTES
     assert without_place(store.read(key(1), JULY)).messages == messages
     assert without_place(store.read(key(2), JULY)).messages == edited
 
@@ -431,10 +433,10 @@ PARTS = st.lists(st.sampled_from(["a" * 30, "b" * 30, "a" * 30 + "b" * 30, '","'
 def test_what_is_taken_out_of_a_message_can_be_put_back(
     text: bytes, answer: bytes | None, reasoning: bytes | None, calls: bytes | None
 ) -> None:
-    said = history_module._Said(answer, reasoning, calls)
-    rest, holes = history_module._without(text, said)
+    said = pieces_module.Said(answer, reasoning, calls)
+    rest, holes = pieces_module.without(text, said)
     assert len(rest) + sum(length for _, _, length in holes) == len(text)
-    assert history_module._filled(rest, holes, said.source()) == text
+    assert pieces_module.filled(rest, holes, said.source()) == text
 
 
 def test_a_retry_keeps_its_own_answer_and_shows_what_was_asked(folder: Path, store: History) -> None:
@@ -587,7 +589,7 @@ def test_a_shared_beginning_outlives_the_session_that_said_it_first(
     folder: Path, store: History, monkeypatch: pytest.MonkeyPatch, remembered: bool
 ) -> None:
     if not remembered:
-        monkeypatch.setattr(history_module, "READ_BYTES", 1)
+        monkeypatch.setattr(month_module, "READ_BYTES", 1)
     turns = session(3)
     mine = js("an answer that only the erased session was given, word for word")
     store.write([(key(1), JULY, complete(turns[0][0], answer=mine))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -17,9 +18,22 @@ from monitor.config import load
 from monitor.faces.cli.main import FAILED, as_json, common
 from monitor.runtime import Runtime
 
+#: Reading less than this takes no time that anybody notices.
+_WORTH_A_WORD = 50_000_000
+
 
 def _runtime(data_dir: Path | None, config: Path | None, log_path: Sequence[str]) -> Runtime:
-    return Runtime(load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path])
+    """The store, with what the logs hold now: where no other process reads them, this one does first."""
+    from filelock import Timeout  # noqa: PLC0415
+
+    runtime = Runtime(load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path])
+    unread = runtime.unread_bytes()
+    if unread and not runtime.ingester_alive():
+        if unread > _WORTH_A_WORD:
+            click.echo(f"reading {unread:,} bytes of log first", err=True)
+        with contextlib.suppress(Timeout), runtime.ingesting() as ingester:
+            ingester.once()
+    return runtime
 
 
 def _print(answer: Answer, json_: bool, table: Callable[[], None]) -> None:

@@ -38,7 +38,7 @@ def ingest_command(
     """
     from filelock import Timeout  # noqa: PLC0415
 
-    from monitor.runtime import Runtime  # noqa: PLC0415
+    from monitor.runtime import STDIN, Runtime  # noqa: PLC0415
 
     if state_file is not None:
         click.echo("--state-file is not needed: what was read is kept with the figures", err=True)
@@ -48,8 +48,12 @@ def ingest_command(
     sources = runtime.sources()
     if not sources:
         fail(UNREADABLE, "there is no log to read: name one with --log-path")
+    if any(source.path == STDIN for source in sources):
+        once = True  # a stream is over when it ends
     if once:
         for source in sources:
+            if source.path == STDIN:
+                continue
             try:
                 with source.path.open("rb"):
                     pass

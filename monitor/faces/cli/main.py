@@ -39,6 +39,8 @@ class Commands(click.Group):
         "url": "ask",
         "doctor": "ask",
         "demo": "demo",
+        "skill": "skill",
+        "service": "service",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

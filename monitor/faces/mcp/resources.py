@@ -64,7 +64,9 @@ def register(server: MCPServer[Any], runtime: Runtime) -> None:
         security=_ANY_ID,
     )
     async def session(session_id: str) -> str:
-        return await read(lambda ask: _compact(sessions.get_session(ask, session_id, detailed=True).small()))
+        return await read(
+            lambda ask: _compact(sessions.get_session(ask, session_id, detailed=True, content_scope=scope).small())
+        )
 
     @server.resource(
         "session://{session_id}/transcript",

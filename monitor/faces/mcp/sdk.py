@@ -14,6 +14,8 @@ from typing import Any
 
 import uvicorn
 from mcp.server import MCPServer, NotificationOptions
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 from mcp.types import (
     Completion,
@@ -23,6 +25,7 @@ from mcp.types import (
     SubscribeRequestParams,
     UnsubscribeRequestParams,
 )
+from pydantic import ValidationError
 
 
 def be_strict(server: MCPServer[Any]) -> None:
@@ -32,12 +35,55 @@ def be_strict(server: MCPServer[Any]) -> None:
     pydantic repeats every property's name as its title, a sixth of the bytes of ``tools/list``.
     """
     for tool in server._tool_manager.list_tools():
-        metadata = tool.fn_metadata
-        metadata.arg_model.model_config["extra"] = "forbid"
-        metadata.arg_model.model_rebuild(force=True)
-        tool.parameters = _without_titles(metadata.arg_model.model_json_schema(by_alias=True))
-        if metadata.output_schema is not None:
-            metadata.output_schema = _never_null(_without_titles(metadata.output_schema))
+        old = tool.fn_metadata
+        old.arg_model.model_config["extra"] = "forbid"
+        old.arg_model.model_rebuild(force=True)
+        tool.parameters = _without_titles(old.arg_model.model_json_schema(by_alias=True))
+        schema = None if old.output_schema is None else _never_null(_without_titles(old.output_schema))
+        tool.fn_metadata = _Arguments(
+            arg_model=old.arg_model,
+            output_schema=schema,
+            output_model=old.output_model,
+            wrap_output=old.wrap_output,
+        )
+
+
+class _Refused(dict[str, Any]):
+    """Stands for arguments that were not accepted, on their way to where the tool would be called."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class _Arguments(FuncMetadata):
+    """A tool's arguments, whose errors say what the tool takes."""
+
+    def validate_arguments(self, arguments_to_validate: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return super().validate_arguments(arguments_to_validate)
+        except ValidationError as error:
+            known = ", ".join(self.arg_model.model_fields) or "none"
+            said = []
+            for problem in error.errors(include_url=False, include_context=False)[:5]:
+                name = ".".join(str(part) for part in problem["loc"])
+                if problem["type"] == "extra_forbidden":
+                    said.append(f"There is no argument {name!r}; the arguments are: {known}.")
+                else:
+                    said.append(f"{name}: {problem['msg']}.")
+            return _Refused(" ".join(said))
+
+    async def call_fn(
+        self,
+        fn: Callable[..., Any],
+        fn_is_async: bool,
+        arguments: dict[str, Any],
+        arguments_to_pass_directly: dict[str, Any] | None = None,
+    ) -> Any:
+        # The SDK passes the text of a ToolError on only from here.
+        if isinstance(arguments, _Refused):
+            raise ToolError(arguments.reason)
+        return await super().call_fn(fn, fn_is_async, arguments, arguments_to_pass_directly)
 
 
 def _without_titles(schema: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
@@ -42,8 +43,13 @@ Days = Annotated[int | None, Field(ge=1, le=3660, description="Last N local days
 def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> None:
     """Add all tools to `server`."""
 
-    async def answer(question: Callable[[Asking], _A]) -> CallToolResult:
-        return await anyio.to_thread.run_sync(_answered, runtime, question, text_only)
+    async def answer(question: Callable[[Asking], _A], *, at_once: bool = False) -> CallToolResult:
+        # A look-up takes less time than a thread to do it in; what may search or wait gets one.
+        with _explained():
+            ask = runtime.asking(wait=False) if at_once else None
+            if ask is not None and ask.behind_bytes is None:
+                return _result(question(ask), text_only)
+            return await anyio.to_thread.run_sync(lambda: _result(question(runtime.asking()), text_only))
 
     def tool(title: str) -> Callable[[_F], _F]:
         return server.tool(title=title, annotations=_READ_ONLY, structured_output=False if text_only else None)
@@ -61,7 +67,10 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
         """What this conversation (session) has cost so far: spend, tokens (input, output, reasoning, cached), model,
         rounds, failures, and a link for the user. Pass your own session id."""
         return await answer(
-            lambda ask: sessions.get_session(ask, session_id, since=since, detailed=response_format == "detailed")
+            lambda ask: sessions.get_session(
+                ask, session_id, since=since, detailed=response_format == "detailed", content_scope=scope
+            ),
+            at_once=since is None,
         )
 
     @tool("List sessions")
@@ -89,7 +98,8 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
                 limit=limit,
                 cursor=cursor,
                 questions_of=scope,
-            )
+            ),
+            at_once=not any((since, until, model, consumer, search)),
         )
 
     @tool("Spending by model")
@@ -98,7 +108,10 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
     ) -> Annotated[CallToolResult, ModelStats]:
         """Token usage and cost per model over all sessions, with price source and success rate. Covers all time unless
         since, until or days is given."""
-        return await answer(lambda ask: stats.stats_by_model(ask, since=since, until=until, days=days))
+        return await answer(
+            lambda ask: stats.stats_by_model(ask, since=since, until=until, days=days),
+            at_once=not any((since, until, days)),
+        )
 
     @tool("Spending by date")
     async def stats_by_date(
@@ -149,10 +162,16 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
         return await answer(lambda ask: health.source_health(ask, runtime.standing()))
 
 
-def _answered(runtime: Runtime, question: Callable[[Asking], Answer], text_only: bool) -> CallToolResult:
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What a question can't be answered for reaches the agent in words."""
     try:
-        data = question(runtime.asking()).small()
+        yield
     except (NotFound, BadQuestion, UnknownCursor, StoreError) as error:
         raise ToolError(str(error)) from error
+
+
+def _result(answer: Answer, text_only: bool) -> CallToolResult:
+    data = answer.small()
     text = TextContent(text=to_json(data).decode())
     return CallToolResult(content=[text], structured_content=None if text_only else data)

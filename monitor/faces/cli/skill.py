@@ -1,0 +1,177 @@
+"""`skill`: makes agents find us: their MCP entry and the skill that says when to ask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from monitor.config import load
+from monitor.faces.cli.main import NOT_FOUND, USAGE, common, fail
+from monitor.setup import plan
+from monitor.setup.clients import CLIENTS, Client
+from monitor.setup.machine import Machine, our_command
+from monitor.setup.plan import ClientPlan
+
+_SESSION_IDS = """\
+For figures by conversation, session ids must get into the gateway's log. Two settings do that:
+  in Higress, plugin ai-statistics:  session_id_header: x-session-affinity
+  in OpenClaw, for each model behind the gateway:
+    models.providers.<id>.models[].compat.sendSessionAffinityHeaders: true
+`session-monitor doctor` says which end is missing."""
+
+
+@click.group("skill")
+def skill_command() -> None:
+    """Set up agents: the skill, and the MCP entry in their configuration."""
+
+
+def _options(function: Any) -> Any:
+    for option in (
+        click.option("--yes", "-y", is_flag=True, help="Don't ask."),
+        click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing."),
+        click.option("--http", metavar="URL", help="Use a running service at this address; start no program."),
+        click.option(
+            "--client",
+            "names",
+            multiple=True,
+            type=click.Choice(list(CLIENTS)),
+            help="Only this one. Can be given several times; by default, each one that is found on this machine.",
+        ),
+        common,
+    ):
+        function = option(function)
+    return function
+
+
+@skill_command.command("install")
+@_options
+def install_command(
+    data_dir: Path | None,
+    config: Path | None,
+    log_path: tuple[str, ...],
+    names: tuple[str, ...],
+    http: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Put the skill and the MCP entry where agents look. Shows the change first, and asks.
+
+    \b
+    session-monitor skill install --client openclaw --log-path /var/log/proxy/access.log
+    session-monitor skill install --http http://127.0.0.1:8888/mcp
+    """
+    machine = Machine.here()
+    clients = _clients(machine, names)
+    url, command = None, None
+    if http is not None:
+        if data_dir or config or log_path:
+            fail(USAGE, "--data-dir, --config and --log-path belong to the service behind --http: leave them out here")
+        url = plan.mcp_address(http)
+        if not names:
+            clients = [client for client in clients if _takes_address(client)]
+    else:
+        command = our_command(
+            machine,
+            load(config, data_dir=data_dir),
+            data_dir=data_dir,
+            config=config,
+            log_paths=[Path(path) for path in log_path],
+        )
+        for note in command.notes:
+            click.echo(note, err=True)
+    plans = plan.install(machine, clients, command, url)
+    _carry_out(plans, dry_run=dry_run, yes=yes, nothing="already set up", done=_installed)
+
+
+@skill_command.command("uninstall")
+@_options
+def uninstall_command(
+    data_dir: Path | None,
+    config: Path | None,
+    log_path: tuple[str, ...],
+    names: tuple[str, ...],
+    http: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Take the skill and the MCP entry out again, and nothing else. Data that was collected stays."""
+    machine = Machine.here()
+    plans = plan.uninstall(machine, _clients(machine, names))
+    _carry_out(plans, dry_run=dry_run, yes=yes, nothing="nothing of ours is there", done=_uninstalled)
+
+
+def _clients(machine: Machine, names: tuple[str, ...]) -> list[Client]:
+    clients = plan.chosen(machine, names)
+    if not clients:
+        places = "\n".join(f"  {client.name:<15} {client.config(machine)}" for client in CLIENTS.values())
+        fail(NOT_FOUND, f"no agent was found on this machine; name one with --client. Looked for:\n{places}")
+    click.echo("Named:" if names else "Found on this machine:", err=True)
+    for client in clients:
+        path = client.config(machine)
+        click.echo(f"  {client.name:<15} {path}{'' if path.exists() else ' (no such file yet)'}", err=True)
+    return clients
+
+
+def _takes_address(client: Client) -> bool:
+    if client.http is None:
+        click.echo(
+            f"{client.title} is left out: its configuration can't name an address. For it, run this without --http.",
+            err=True,
+        )
+    return client.http is not None
+
+
+def _carry_out(
+    plans: list[ClientPlan], *, dry_run: bool, yes: bool, nothing: str, done: Callable[[ClientPlan, list[Path]], None]
+) -> None:
+    """Show every change, ask, then write."""
+    for one in plans:
+        for note in one.notes:
+            click.echo(note, err=True)
+        if not one.changes:
+            click.echo(f"{one.client.title}: {nothing}.", err=True)
+        for change in one.changes:
+            if change is not one.config and change.before is None:
+                click.echo(f"new: {change.path}", err=True)
+            elif change is not one.config and change.after is None:
+                click.echo(f"goes: {change.path}", err=True)
+            else:
+                click.echo(change.diff, nl=False)
+    sys.stdout.flush()
+    todo = [one for one in plans if one.changes]
+    if not todo:
+        return
+    if dry_run:
+        click.echo("Nothing was changed (--dry-run).", err=True)
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            fail(USAGE, "nobody can be asked here, so nothing was changed; say --yes to do it, or --dry-run to look")
+        if not click.confirm("Make these changes?", err=True):
+            click.echo("Nothing was changed.", err=True)
+            return
+    for one in todo:
+        done(one, one.carry_out())
+
+
+def _installed(one: ClientPlan, saved: list[Path]) -> None:
+    click.echo(f"{one.client.title}: set up. {one.client.then}", err=True)
+    _saved(saved)
+    if one.client.name == "openclaw":
+        click.echo(_SESSION_IDS, err=True)
+
+
+def _uninstalled(one: ClientPlan, saved: list[Path]) -> None:
+    click.echo(f"{one.client.title}: taken out.", err=True)
+    _saved(saved)
+    if one.config.spent_backup is not None:
+        click.echo(f"  {one.config.path} is again what it was; the backup {one.config.spent_backup} is gone.", err=True)
+
+
+def _saved(paths: list[Path]) -> None:
+    for path in paths:
+        click.echo(f"  What was there before: {path}", err=True)
