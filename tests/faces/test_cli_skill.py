@@ -216,11 +216,11 @@ def test_the_written_entry_starts_a_server_that_answers(place: Place, home: Path
 
     async def ask() -> int:
         async with Client(server) as client:
-            answer = await client.call_tool("list_sessions", {})
+            answer = await client.call_tool("get_session", {"session_id": "agent:main:main"})
             assert answer.structured_content is not None
-            return int(answer.structured_content["total"])
+            return int(answer.structured_content["messages_count"])
 
-    assert anyio.run(ask) == len(place.expected.sessions)
+    assert anyio.run(ask) == place.expected.sessions["agent:main:main"].rounds
 
 
 # -- service ------------------------------------------------------------------------------------------

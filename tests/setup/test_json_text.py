@@ -67,7 +67,8 @@ def _object(draw: st.DrawFn, values: st.SearchStrategy[Written], inner: tuple[st
 def _array(draw: st.DrawFn, values: st.SearchStrategy[Written]) -> Written:
     items = draw(st.lists(values, max_size=3))
     body = ",".join(draw(_trivia) + text + draw(_trivia) for text, _ in items)
-    return "[" + body + ("," if items and draw(st.booleans()) else "") + draw(_trivia) + "]", [v for _, v in items]
+    trailing = draw(st.booleans())
+    return "[" + body + ("," if items and trailing else "") + draw(_trivia) + "]", [v for _, v in items]
 
 
 _values = st.recursive(_scalars, lambda inner: _object(inner) | _array(inner), max_leaves=6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 import os
 from pathlib import Path
 
@@ -104,7 +106,7 @@ def test_a_receipt_can_not_lead_out_of_the_folder(copied: Path) -> None:
     outside = copied.parent / "other.md"
     outside.write_text("theirs\n")
     digest = skill_files._digest(b"theirs\n")
-    (copied / RECEIPT).write_text('{"../other.md": "%s", "%s": "%s"}' % (digest, outside, digest))
+    (copied / RECEIPT).write_text(json.dumps({"../other.md": digest, str(outside): digest}))
     carry_out(skill_files.removed(copied, FILES))
     assert outside.read_text() == "theirs\n"
 
@@ -116,11 +118,11 @@ def test_a_broken_receipt_is_as_none(copied: Path) -> None:
 
 
 def test_an_installation_without_the_skill_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skill_files.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
     with pytest.raises(ConfigError, match="install agent-session-monitor again"):
         skill_files.packaged()
 
 
 def test_the_packaged_skill_is_found_by_relative_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skill_files.resources, "files", lambda _: Path(__file__).parent / "fixtures")
+    monkeypatch.setattr(importlib.resources, "files", lambda _: Path(__file__).parent / "fixtures")
     assert sorted(skill_files.packaged()) == ["SKILL.md", "references/fields.md"]

@@ -122,7 +122,8 @@ def uninstall_command(
     if now:
         _run(made, made.stop)
     write(change)
-    for link in made.path.parent.glob(f"*.wants/{made.path.name}"):
+    for folder in made.path.parent.glob("*.wants"):
+        link = folder / made.path.name
         if link.is_symlink() and not link.exists():
             link.unlink()
     click.echo(f"{made.path}: gone.", err=True)
