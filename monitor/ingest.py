@@ -282,10 +282,12 @@ class Ingester:
         store: Store,
         *,
         on_added: Callable[[Added], None] | None = None,
+        refresh_interval: float | None = None,
     ) -> None:
         self.sources = list(sources)
         self._store = store
         self._on_added = on_added
+        self._idle_look_s = _IDLE_LOOK_S if refresh_interval is None else refresh_interval
         self._stop = threading.Event()
         self._wake: Wake | None = None
         self._changed = threading.Condition()
@@ -352,7 +354,7 @@ class Ingester:
                     self._stop.wait(retry)
                     retry = min(2 * retry, _LAST_RETRY_S)
                     continue
-                self._wake.wait(_IDLE_LOOK_S)
+                self._wake.wait(self._idle_look_s)
         finally:
             self._wake.close()
             for source in self.sources:

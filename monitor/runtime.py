@@ -43,7 +43,15 @@ _WAIT_FOR_OTHER_S = 0.5
 class Runtime:
     """One process's share: it answers from the store, and ingests while it holds the data directory's lock."""
 
-    def __init__(self, settings: Settings, *, log_paths: Sequence[Path] = (), max_rotate: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        log_paths: Sequence[Path] = (),
+        max_rotate: int | None = None,
+        refresh_interval: float | None = None,
+    ) -> None:
+        self._refresh_interval = refresh_interval
         self.settings = settings
         self.folder = settings.data_dir.expanduser().absolute()
         self._log_paths = tuple(log_paths)
@@ -144,6 +152,11 @@ class Runtime:
                 self._close_ingester()
                 lock.release()
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is decided if this process ingests."""
+        return self._settled.is_set()
+
     def settle(self, timeout: float = 5.0) -> None:
         """Wait until it is decided whether this process ingests; a first question would else find nothing read."""
         self._settled.wait(timeout)
@@ -171,7 +184,7 @@ class Runtime:
             else LogSource(source.path, writer, catalog, max_rotate=source.max_rotate, keep_content=keep_content)
             for source in self.sources()
         ]
-        self._ingester = Ingester(sources, writer, on_added=self._tell)
+        self._ingester = Ingester(sources, writer, on_added=self._tell, refresh_interval=self._refresh_interval)
         return self._ingester
 
     def _close_ingester(self) -> None:

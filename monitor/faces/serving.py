@@ -57,7 +57,8 @@ async def _stdio(runtime: Runtime, web: bool, ingest: bool, text_only: bool) -> 
         # The client waits for its first list of tools; reading logs before it is out would make it wait longer.
         if ctx.method == "tools/call" and ingest:
             handshake_done.set()
-            await anyio.to_thread.run_sync(runtime.settle)
+            if not runtime.settled:
+                await anyio.to_thread.run_sync(runtime.settle)
         result = await call_next(ctx)
         if ctx.method == "tools/list":
             handshake_done.set()

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from monitor.samples import DEMO, MEDIUM, Expected, Profile, Writer, lines
-from monitor.store.base import Slice, StoreError
+from monitor.store.base import Slice
 from monitor.store.sqlite import SqliteStore
 from tests.helpers import check_totals, end, finished, run, script, start, totals, wait_for
 from tests.store.conformance import snapshot
@@ -264,7 +264,7 @@ while True:
     listed = ask("list", "--limit", "100")
     for row in listed["sessions"][:3]:
         shown = ask("show", row["session_id"])
-        same(shown, shown["models"])
+        same(shown, shown["models"], ("rounds",))
         assert shown["messages_count"] >= row["messages_count"]
         assert [r["round"] for r in shown["rounds"]] == list(range(1, len(shown["rounds"]) + 1))
         assert len(shown["rounds"]) >= shown["messages_count"]
@@ -449,10 +449,5 @@ def pass_on_a_small_disk(folder: Path) -> None:
             assert store.verify() == []
             assert totals(store.slices()).rounds == 0  # all of it is one batch
     run("ingest", "--once", "--data-dir", data, "--log-path", log)
-    # Without any room not even a question can be asked; it is not the database that is to blame.
-    _fill(ballast, 0)
-    with closing(SqliteStore(data, read_only=True)) as store, pytest.raises(StoreError, match="has room"):
-        store.slices()
-    ballast.unlink()
     check(data, expected)
     check_conversations(data, written)

@@ -225,6 +225,39 @@ def test_a_truncated_database_is_told_as_damaged(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from monitor.prices.money import Cost
+from monitor.rounds import Round
+from monitor.store.base import Batch, PricedRound, StoreError
+from monitor.store.sqlite import SqliteStore
+
+store = SqliteStore(Path(sys.argv[1]), keep_content=False)
+rounds = [
+    PricedRound(Round(key=n.to_bytes(16, "big"), source="higress", started_at=n + 1769938200000), Cost("none"))
+    for n in range(5000)
+]
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+try:
+    store.add(Batch(rounds=rounds))
+except StoreError as error:
+    print(error)
+assert store.verify() == []
+assert store.unnamed() == []
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert store.add(Batch(rounds=rounds)).rounds == 5000
+assert store.verify() == []
+"""
+
+
+def test_without_room_nothing_is_kept_and_the_database_is_not_blamed(tmp_path: Path) -> None:
+    (said,) = finished([script(NO_ROOM, tmp_path)])
+    assert str(tmp_path / DATABASE) in said
+    assert "has room" in said
+    assert "ove it away" not in said
+
+
 # -- made once ------------------------------------------------------------------------------------
 
 OPEN_AT_ONCE = """

@@ -6,6 +6,7 @@ import contextlib
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,21 @@ def list_command(
     \b
     session-monitor list --sort-by cost --limit 10
     """
-    answer = sessions.list_sessions(_runtime(data_dir, config, log_path).asking(), **query)
+    ask = _runtime(data_dir, config, log_path).asking()
+    answer = sessions.list_sessions(ask, **query)
 
     def table() -> None:
         _table(
             ("session", "model", "rounds", "tokens", "cost", "updated"),
             [
-                (s.session_id, s.model or "-", s.messages_count, _n(s.total_tokens), _cost(s.cost), s.updated_at or "-")
+                (
+                    s.session_id,
+                    s.model or "-",
+                    s.messages_count,
+                    _n(s.total_tokens),
+                    _cost(s.cost),
+                    _when(s.updated_at, ask),
+                )
                 for s in answer.sessions
             ],
             "No session yet: session-monitor doctor says what is missing.",
@@ -265,6 +274,9 @@ def doctor_command(
         ctx.exit(FAILED)
 
 
+#: Columns that make no sense when they are folded.
+_WHOLE = frozenset(("rounds", "tokens", "sessions", "input", "output", "cached", "ok", "updated", "date"))
+
 # -- tables ---------------------------------------------------------------------------------------
 
 
@@ -280,7 +292,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) ->
     table = Table(box=SIMPLE, pad_edge=False)
     numbers = {"rounds", "tokens", "cost", "sessions", "input", "output", "cached", "ok"}
     for name in head:
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        number = name in numbers
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name in _WHOLE)
     for row in rows:
         table.add_row(*(Text(_plain(str(cell))) for cell in row))
     Console().print(table)
@@ -292,6 +305,11 @@ def _plain(text: str) -> str:
         char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"
         for char in text
     )
+
+
+def _when(time: str | None, ask: Asking) -> str:
+    """A time in the zone of the one who looks, to the minute."""
+    return "-" if time is None else f"{datetime.fromisoformat(time).astimezone(ask.zone):%Y-%m-%d %H:%M}"
 
 
 def _n(value: int | None) -> str:

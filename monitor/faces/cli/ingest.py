@@ -20,7 +20,12 @@ _WAIT_S = 600.0
 @common
 @click.option("--once", is_flag=True, help="One pass over what is there now, then exit (for cron).")
 @click.option("--max-rotate", type=click.IntRange(0), help="How many rotated files are looked at.")
-@click.option("--refresh-interval", type=float, hidden=True)
+@click.option(
+    "--refresh-interval",
+    type=click.FloatRange(0.05, 3600),
+    metavar="SECONDS",
+    help="Look at the logs this often even when the file system reports no change (5).",
+)
 @click.option("--state-file", hidden=True)
 def ingest_command(
     data_dir: Path | None,
@@ -28,6 +33,7 @@ def ingest_command(
     log_path: tuple[str, ...],
     once: bool,
     max_rotate: int | None,
+    refresh_interval: float | None,
     state_file: str | None,
     **_: Any,
 ) -> None:
@@ -43,7 +49,10 @@ def ingest_command(
     if state_file is not None:
         click.echo("--state-file is not needed: what was read is kept with the figures", err=True)
     runtime = Runtime(
-        load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path], max_rotate=max_rotate
+        load(config, data_dir=data_dir),
+        log_paths=[Path(path) for path in log_path],
+        max_rotate=max_rotate,
+        refresh_interval=refresh_interval,
     )
     sources = runtime.sources()
     if not sources:

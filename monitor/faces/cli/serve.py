@@ -19,7 +19,12 @@ from monitor.faces.cli.main import common
 @click.option("--text-only", is_flag=True, help="No structured content, for hosts that repeat it to the model.")
 @click.option("--content-scope", multiple=True, metavar="PATTERN", help="Sessions whose content MCP clients may read.")
 @click.option("--max-rotate", type=click.IntRange(0), help="How many rotated files are looked at.")
-@click.option("--refresh-interval", type=float, hidden=True)
+@click.option(
+    "--refresh-interval",
+    type=click.FloatRange(0.05, 3600),
+    metavar="SECONDS",
+    help="Look at the logs this often even when the file system reports no change (5).",
+)
 @click.option("--state-file", hidden=True)
 def serve_command(
     data_dir: Path | None,
@@ -31,6 +36,7 @@ def serve_command(
     text_only: bool,
     content_scope: tuple[str, ...],
     max_rotate: int | None,
+    refresh_interval: float | None,
     **_: Any,
 ) -> None:
     """Answer agents over MCP (stdio), read the log in the background, serve the page.
@@ -45,7 +51,9 @@ def serve_command(
     settings = load(config, data_dir=data_dir)
     if content_scope:
         settings.privacy.content_scope = list(content_scope)
-    runtime = Runtime(settings, log_paths=[Path(path) for path in log_path], max_rotate=max_rotate)
+    runtime = Runtime(
+        settings, log_paths=[Path(path) for path in log_path], max_rotate=max_rotate, refresh_interval=refresh_interval
+    )
     if not no_ingest:
         runtime.sources()  # a source that may not be read is said before anything is served
     if http is None:
