@@ -32,9 +32,7 @@ def wait_for(what: str, happened: Callable[[], T | None], *, seconds: float = 60
     return found
 
 
-def start(
-    *arguments: str | Path, cwd: Path | None = None, stderr: Path | None = None
-) -> subprocess.Popen[bytes]:
+def start(*arguments: str | Path, cwd: Path | None = None, stderr: Path | None = None) -> subprocess.Popen[bytes]:
     """Start `session-monitor` with `arguments`; what it says goes nowhere, or into the file `stderr`."""
     with (stderr or Path(os.devnull)).open("ab") as errors:
         return subprocess.Popen(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 #: Program -> Debian package.
-NEEDED = {"logrotate": "logrotate"}
+NEEDED = {"logrotate": "logrotate", "systemd-analyze": "systemd"}
 
 
 def missing() -> list[str]:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,9 +51,7 @@ class Reading:
 
     def _open(self) -> None:
         self.store = SqliteStore(self.folder, keep_content=self.keep_content, price_version=CATALOG.version)
-        self.sources = [
-            LogSource(path, self.store, CATALOG, keep_content=self.keep_content) for path in self.paths
-        ]
+        self.sources = [LogSource(path, self.store, CATALOG, keep_content=self.keep_content) for path in self.paths]
         self.ingester = Ingester(self.sources, self.store, on_added=self.told.append)
 
     def once(self) -> int:
@@ -223,7 +222,9 @@ def in_another_order(records: Sequence[bytes], path: Path) -> Path:
     [plain, gzipped, docker, cri, with_carriage_returns, half_of_it, in_another_order],
     ids=lambda copy: str(copy.__name__),
 )
-def test_a_copy_of_the_log_elsewhere_adds_nothing(copy: Callable[[Sequence[bytes], Path], Path], tmp_path: Path) -> None:
+def test_a_copy_of_the_log_elsewhere_adds_nothing(
+    copy: Callable[[Sequence[bytes], Path], Path], tmp_path: Path
+) -> None:
     log = tmp_path / "access.log"
     records, expected = sample(TALKING, 100)
     log.write_bytes(b"".join(records))
@@ -337,7 +338,9 @@ def test_lines_that_are_no_rounds_are_counted_by_reason_with_one_of_each(tmp_pat
     log = tmp_path / "access.log"
     damaged = record()[:300] + b"\n"
     foreign = b"2026-02-01T09:30:00.000001Z\tinfo\txdsproxy connected\n"
-    log.write_bytes(record(ai_log_="") + damaged * 2 + b"\n" * 3 + foreign + b'{"ai_log":"-","method":"GET"}\n' + b"\xff\xfe\x00\n")
+    log.write_bytes(
+        record(ai_log_="") + damaged * 2 + b"\n" * 3 + foreign + b'{"ai_log":"-","method":"GET"}\n' + b"\xff\xfe\x00\n"
+    )
     with reading(tmp_path, log) as reader:
         assert reader.once() == 1
         found = {line.reason: line for line in reader.store.skipped()}
@@ -351,7 +354,7 @@ def test_lines_that_are_no_rounds_are_counted_by_reason_with_one_of_each(tmp_pat
 
 def test_no_line_keeps_the_next_ones_from_being_read(tmp_path: Path) -> None:
     """Clients choose much of what stands in a line; whatever it is, it is kept or skipped."""
-    hostile = [
+    hostile: list[dict[str, Any]] = [
         {"session_id": "a\x00b"},
         {"session_id": "x" * 70_000},
         {"session_id": "\ud800"},
@@ -610,7 +613,6 @@ def test_whatever_happens_to_a_log_its_totals_are_exact(
                     renamed = False
                 elif what == "copytruncate" and not renamed:
                     writer.flush()
-                    # What is copied must be read before the next copy is taken, as with any reader.
                     writer.copytruncate()
                 elif what == "read":
                     reader.once()
@@ -624,7 +626,7 @@ def test_whatever_happens_to_a_log_its_totals_are_exact(
             elsewhere.mkdir()
             edges = [0, *sorted(min(cut, len(written)) for cut in cuts), len(written)]
             paths = []
-            for index, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+            for index, (begin, end) in enumerate(pairwise(edges)):
                 path = elsewhere / f"part{index}.log"
                 path.write_bytes(wrapped(written[begin:end], other, 5000))
                 paths.append(path)

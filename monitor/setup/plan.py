@@ -65,7 +65,7 @@ def install(
         machine,
         clients,
         lambda client, path: entry.added(client, path, client.entry(command, url)),
-        skill_files.added,
+        lambda folder: skill_files.added(folder, skill_files.packaged()),
     )
 
 
@@ -82,13 +82,13 @@ def _plans(
     machine: Machine,
     clients: Sequence[Client],
     configure: Callable[[Client, Path], Change],
-    copy: Callable[[Path, dict[str, bytes]], SkillChanges],
+    copy: Callable[[Path], SkillChanges],
 ) -> list[ClientPlan]:
     plans = []
     for client in clients:
         skill = None
         if client.skills is not None:
-            skill = copy(client.skills(machine) / NAME, skill_files.packaged())
+            skill = copy(client.skills(machine) / NAME)
         plans.append(ClientPlan(client, configure(client, client.config(machine)), skill))
     return plans
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 
+from monitor import skillfiles
 from monitor.config import ConfigError
 from monitor.setup.files import Change, read
 
@@ -32,24 +31,10 @@ def packaged() -> dict[str, bytes]:
     Raises:
         ConfigError: they did not come along.
     """
-    root = resources.files("monitor") / "skill"
-    if not (root / "SKILL.md").is_file():
-        raise ConfigError(
-            f"{root}: the skill's files are missing from this installation; install agent-session-monitor again"
-        )
-    return dict(_files(root, PurePosixPath()))
-
-
-def _files(folder: Traversable, where: PurePosixPath) -> list[tuple[str, bytes]]:
-    found = []
-    for item in sorted(folder.iterdir(), key=lambda item: item.name):
-        if item.name.startswith((".", "__")):
-            continue
-        if item.is_dir():
-            found += _files(item, where / item.name)
-        else:
-            found.append((str(where / item.name), item.read_bytes()))
-    return found
+    try:
+        return skillfiles.files()
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
 
 
 def added(folder: Path, files: dict[str, bytes]) -> SkillChanges:
@@ -74,9 +59,13 @@ def added(folder: Path, files: dict[str, bytes]) -> SkillChanges:
     return plan
 
 
-def removed(folder: Path, files: dict[str, bytes]) -> SkillChanges:
-    """What takes the copy away: files whose content is ours."""
+def removed(folder: Path) -> SkillChanges:
+    """What takes the copy away: files whose content is ours, by the receipt or by what this program came with."""
     plan = SkillChanges(folder)
+    try:
+        files = packaged()
+    except ConfigError:
+        files = {}
     if _is_link(plan) or not folder.is_dir():
         return plan
     receipt = _receipt(folder)

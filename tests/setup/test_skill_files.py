@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import os
 from pathlib import Path
 
 import pytest
 
+from monitor import skillfiles
 from monitor.config import ConfigError
 from monitor.setup import skill_files
 from monitor.setup.files import BACKUP, write
@@ -55,9 +55,17 @@ def test_a_second_time_nothing_is_written(copied: Path) -> None:
 
 
 def test_taking_it_away_leaves_nothing(copied: Path) -> None:
-    carry_out(skill_files.removed(copied, FILES))
+    carry_out(skill_files.removed(copied))
     assert not copied.exists()
     assert copied.parent.is_dir()
+
+
+def test_it_can_be_taken_away_even_when_the_program_has_lost_its_own(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
+    carry_out(skill_files.removed(copied))
+    assert not copied.exists()
 
 
 def test_a_newer_version_replaces_ours_and_takes_away_what_is_no_more(copied: Path) -> None:
@@ -71,8 +79,9 @@ def test_a_newer_version_replaces_ours_and_takes_away_what_is_no_more(copied: Pa
     assert "logo.png" in {change.path.name for change in plan.changes}
 
 
-def test_an_older_copy_is_recognised_when_it_is_taken_away(copied: Path) -> None:
-    carry_out(skill_files.removed(copied, {"SKILL.md": b"newer\n"}))
+def test_an_older_copy_is_recognised_when_it_is_taken_away(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skill_files, "packaged", lambda: {"SKILL.md": b"newer\n"})
+    carry_out(skill_files.removed(copied))
     assert not copied.exists()
 
 
@@ -86,7 +95,7 @@ def test_what_the_user_changed_is_kept_beside_the_new_one(copied: Path) -> None:
 def test_what_the_user_changed_or_added_is_not_taken_away(copied: Path) -> None:
     (copied / "SKILL.md").write_text("my own words\n")
     (copied / "mine.md").write_text("mine\n")
-    plan = carry_out(skill_files.removed(copied, FILES))
+    plan = carry_out(skill_files.removed(copied))
     assert content(copied) == {"SKILL.md": b"my own words\n", "mine.md": b"mine\n"}
     assert any("SKILL.md was changed since" in note for note in plan.notes)
 
@@ -96,7 +105,7 @@ def test_a_linked_folder_is_left_alone(folder: Path, tmp_path: Path) -> None:
     checkout.mkdir()
     folder.parent.mkdir()
     folder.symlink_to(checkout)
-    for plan in (skill_files.added(folder, FILES), skill_files.removed(folder, FILES)):
+    for plan in (skill_files.added(folder, FILES), skill_files.removed(folder)):
         assert plan.changes == []
         assert any("is a link" in note for note in plan.notes)
     assert os.listdir(checkout) == []
@@ -107,22 +116,24 @@ def test_a_receipt_can_not_lead_out_of_the_folder(copied: Path) -> None:
     outside.write_text("theirs\n")
     digest = skill_files._digest(b"theirs\n")
     (copied / RECEIPT).write_text(json.dumps({"../other.md": digest, str(outside): digest}))
-    carry_out(skill_files.removed(copied, FILES))
+    carry_out(skill_files.removed(copied))
     assert outside.read_text() == "theirs\n"
 
 
-def test_a_broken_receipt_is_as_none(copied: Path) -> None:
+def test_a_broken_receipt_is_as_none(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skill_files, "packaged", lambda: FILES)
     (copied / RECEIPT).write_text("{not json")
-    carry_out(skill_files.removed(copied, FILES))
+    carry_out(skill_files.removed(copied))
     assert not copied.exists()
 
 
 def test_an_installation_without_the_skill_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(skillfiles, "__file__", str(tmp_path / "monitor" / "skillfiles.py"))
     with pytest.raises(ConfigError, match="install agent-session-monitor again"):
         skill_files.packaged()
 
 
-def test_the_packaged_skill_is_found_by_relative_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.resources, "files", lambda _: Path(__file__).parent / "fixtures")
-    assert sorted(skill_files.packaged()) == ["SKILL.md", "references/fields.md"]
+def test_the_packaged_skill_is_found_by_relative_names() -> None:
+    found = skill_files.packaged()
+    assert next(iter(found)) == "SKILL.md"
+    assert {"skill/questions.md", "skill/setup.md", "skill/troubleshooting.md"} < set(found)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.prices.money import Cost
@@ -48,7 +48,7 @@ Open = Callable[[], Store]
 VERSION = "list of today"
 
 SETTINGS = settings(
-    max_examples=40, phases=[Phase.generate],  # DEV
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors],
 )
@@ -683,9 +683,7 @@ class StoreConformance:
             for since, until in [(None, None), *asked]:
                 inside = within(rounds, since, until)
                 assert told(store.slices(since, until)) == summed(inside)
-                by_model = {
-                    model: len(named(group)) for model, group in grouped(inside, lambda r: r.model).items()
-                }
+                by_model = {model: len(named(group)) for model, group in grouped(inside, lambda r: r.model).items()}
                 counts = dict(store.sessions_by_model(since, until))
                 assert {m: n for m, n in counts.items() if n} == {m: n for m, n in by_model.items() if n}
 

@@ -189,7 +189,7 @@ def test_damage_inside_is_told_with_the_way_out_and_made_no_worse(tmp_path: Path
         for question in (
             lambda: store.session("agent:main:main"),
             lambda: store.sessions(SessionQuery()),
-            lambda: store.slices(),
+            store.slices,
             lambda: store.buckets("day", "UTC"),
         ):
             with pytest.raises(StoreError, match=r"(?i)move it away") as caught:
@@ -220,7 +220,7 @@ def test_a_truncated_database_is_told_as_damaged(tmp_path: Path) -> None:
         store.add(Batch(rounds=[one_round(number) for number in range(2000)]))
     os.truncate(path, path.stat().st_size // 3 // 4096 * 4096)
     before = path.read_bytes()
-    with closing(SqliteStore(tmp_path, read_only=True)) as store, pytest.raises(StoreError, match="move it away|Move"):
+    with closing(SqliteStore(tmp_path, read_only=True)) as store, pytest.raises(StoreError, match=r"(?i)move it away"):
         ask_everything(store)
     assert path.read_bytes() == before
 
