@@ -63,7 +63,7 @@ def test_taking_it_away_leaves_nothing(copied: Path) -> None:
 def test_it_can_be_taken_away_even_when_the_program_has_lost_its_own(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(skillfiles, "__file__", str(tmp_path / "monitor" / "skillfiles.py"))
     carry_out(skill_files.removed(copied))
     assert not copied.exists()
 
