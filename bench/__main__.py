@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, part in PARTS.items():
         if not given.parts or name in given.parts:
             print(f"… {name}", file=sys.stderr, flush=True)
-            rows += list(part(sizes))
+            for row in part(sizes):
+                rows.append(row)
+                print(f"  {row.name}: {_number(row.measured)}{_unit(row)}", file=sys.stderr, flush=True)
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     seconds = round(time.perf_counter() - began)
     if given.json_:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference, TextContent, TextResourceContents
 
@@ -183,4 +184,5 @@ async def test_a_listener_of_the_modern_era_is_told_that_its_session_grew(place:
                 file.write(whole[cut:])
             with anyio.fail_after(30):
                 event = await anext(aiter(events))
+    assert isinstance(event, ResourceUpdated)
     assert event.uri == f"session://{SESSION}"
