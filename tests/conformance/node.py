@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -41,13 +41,14 @@ def run(package: str, *arguments: str | Path, folder: Path, seconds: float = 120
 
 def _installed(package: str) -> Path:
     name, _, version = package.rpartition("@")
-    home = CACHE / hashlib.sha256(package.encode()).hexdigest()[:12]
+    home = CACHE / re.sub(r"[^\w.-]+", "-", package).strip("-")
     script = home / "node_modules" / name / _SCRIPTS[package]
     CACHE.mkdir(parents=True, exist_ok=True)
+    (CACHE.parent / ".gitignore").write_text("*\n")
     with FileLock(CACHE / "lock"):  # several workers test at once
         if script.is_file():
             return script
-        fresh = home.with_suffix(".new")
+        fresh = home.with_name(f"{home.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
         options = ["--no-fund", "--no-audit", "--no-package-lock", "--ignore-scripts", "--prefer-offline", "--save-exact"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -130,7 +131,15 @@ class _Pages:
         def question(ask: Asking) -> HTMLResponse:
             page = sessions.list_sessions(ask, sort_by=sort_by, search=search, cursor=cursor)  # type: ignore[arg-type]
             models = stats.stats_by_model(ask)
-            return self._page("overview.html", page=page, models=models, sort_by=sort_by, search=search or "", ask=ask)
+            return self._page(
+                "overview.html",
+                page=page,
+                models=models,
+                sort_by=sort_by,
+                search=search or "",
+                ask=ask,
+                when=_times(ask),
+            )
 
         return await self._ask(question)
 
@@ -140,9 +149,9 @@ class _Pages:
         before = request.query_params.get("before")
 
         def question(ask: Asking) -> HTMLResponse:
-            session = sessions.get_session(ask, session_id)
+            session = sessions.get_session(ask, session_id, detailed=True)
             rounds = rounds_of(ask, session_id, limit=_PAGE_ROUNDS, before=before, content=True, new_only=True)
-            return self._page("session.html", session=session, rounds=rounds, ask=ask)
+            return self._page("session.html", session=session, rounds=rounds, ask=ask, when=_times(ask))
 
         return await self._ask(question)
 
@@ -230,6 +239,15 @@ async def _problem(request: Request, error: Exception) -> Response:
             media_type="application/problem+json",
         )
     return Response(error.detail, status_code=error.status_code, media_type="text/plain")
+
+
+def _times(ask: Asking) -> Callable[[str | None], str]:
+    """Shows times in the zone of the settings, to the second."""
+
+    def when(time: str | None) -> str:
+        return "–" if time is None else f"{datetime.fromisoformat(time).astimezone(ask.zone):%Y-%m-%d %H:%M:%S}"
+
+    return when
 
 
 def _money(cost: dict[str, float] | None) -> str:
