@@ -53,6 +53,8 @@ class SourceState(msgspec.Struct, frozen=True):
     problems: tuple[SourceProblem, ...] = ()
 
 
+#: Device, inode and size of a file.
+Signature = tuple[int, int, int]
 #: Where a record with nothing unique ended in its file, its key, and how often it stood there up to then.
 Occurrence = tuple[int, bytes, int]
 
@@ -119,7 +121,7 @@ class StreamSource(_Source):
     def _lines(self, lines: list[bytes], offset: int) -> Batch:
         return self._batch(self._unwrapper.records(lines, offset), lambda: self._counts)[0]
 
-    def grown(self) -> list[Checkpoint]:
+    def grown(self, seen: Signature | None) -> list[Checkpoint]:
         """Nothing to resume from."""
         return []
 
@@ -231,10 +233,19 @@ class LogSource(_Source):
             position=msgspec.msgpack.encode(state),
         )
 
-    def grown(self) -> list[Checkpoint]:
-        """Checkpoints of files that only gained a torn line, so that others can see that they were looked at."""
-        states = [state for state in self.tail.states() if state.id not in self._held]
-        return [self._checkpoint(state) for state in states if self._sizes.get(state.id) != state.size]
+    def grown(self, seen: Signature | None) -> list[Checkpoint]:
+        """Checkpoints of files that only gained a torn line, so that others can see that they were looked at.
+
+        `seen` is what the live file was before the pass that has just looked at all of it.
+        """
+        checkpoints = []
+        for read in self.tail.states():
+            state = self._held.get(read.id, read)
+            if seen is not None and seen[:2] == (state.device, state.inode) and seen[2] > state.size:
+                state = msgspec.structs.replace(state, size=seen[2])
+            if self._sizes.get(state.id) != state.size:
+                checkpoints.append(self._checkpoint(state))
+        return checkpoints
 
     def _counts(self, file: bytes) -> dict[bytes, int]:
         """How often records with nothing unique stood in `file` so far."""
@@ -294,7 +305,7 @@ class Ingester:
         self._passes_begun = 0
         self._passes_done = 0
         self._as_of: int | None = None
-        self._seen: dict[str, tuple[int, int, int] | None] = {}
+        self._seen: dict[str, Signature | None] = {}
         self._states: tuple[SourceState, ...] = ()
         self._failure: str | None = None
 
@@ -326,9 +337,14 @@ class Ingester:
             except BaseException:
                 source.restart()
                 raise
-        looked_at = [checkpoint for source in self.sources for checkpoint in source.grown()]
-        if moved or looked_at:
-            self._store.add(Batch(checkpoints=looked_at, as_of=began))
+        try:
+            looked_at = [checkpoint for source in self.sources for checkpoint in source.grown(seen[source.name])]
+            if moved or looked_at:
+                self._store.add(Batch(checkpoints=looked_at, as_of=began))
+        except BaseException:
+            for source in self.sources:
+                source.restart()
+            raise
         states = tuple(source.state() for source in self.sources)
         with self._changed:
             self._as_of, self._seen, self._states = began, seen, states
@@ -418,7 +434,7 @@ class Ingester:
         return self._failure
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> Signature | None:
     try:
         found = os.stat(path)
     except OSError:

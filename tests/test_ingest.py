@@ -488,6 +488,25 @@ def test_what_could_not_be_kept_is_read_again(tmp_path: Path) -> None:
         assert store.verify() == []
 
 
+def test_how_far_a_torn_line_was_seen_is_kept_once_it_can_be(tmp_path: Path) -> None:
+    """Whoever asks in another process compares the size of the file with what is kept."""
+    log = tmp_path / "access.log"
+    log.write_bytes(record())
+    with closing(Flaky(tmp_path / "data")) as store:
+        ingester = Ingester([LogSource(log, store, CATALOG)], store)
+        ingester.once()
+        with log.open("ab") as file:
+            file.write(b'{"ai_log":"{')
+        store.failing = True
+        with pytest.raises(OSError, match="No space"):
+            ingester.once()
+        store.failing = False
+        ingester.once()
+        (checkpoint,) = store.checkpoints(str(log))
+        assert checkpoint.size == log.stat().st_size
+        assert checkpoint.offset < checkpoint.size
+
+
 def test_a_listener_that_fails_loses_nothing(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     records, expected = sample(TALKING, 50)

@@ -30,6 +30,8 @@ from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, Sort
 
 #: How many rounds a detailed answer holds.
 DETAILED_ROUNDS = 20
+#: How many models an agent is told of that asks in short: it pays for every word of the answer.
+CONCISE_MODELS = 3
 #: A session that spoke this recently may have a turn under way that the gateway has not written yet.
 _RECENT_MS = 90_000
 UNDER_WAY = "The gateway writes its log every 10 s or 64 KiB: the current turn may not be counted yet."
@@ -144,6 +146,7 @@ class Session(Answer):
     total_tokens: int | None = None
     model: str | None = None
     models: list[ModelShare] = []
+    more_models: int | None = Field(default=None, description="How many models are not named here.")
     cost: Money | None = Field(default=None, description="Per currency; absent when nothing has a price.")
     unpriced: Unpriced | None = None
     unmetered_rounds: int | None = Field(default=None, description="Rounds whose tokens the log does not tell.")
@@ -191,10 +194,13 @@ def get_session(
     *,
     since: str | None = None,
     detailed: bool = False,
+    most_models: int | None = None,
     cursor: str | None = None,
     content_scope: Sequence[str] | None = None,
 ) -> Session:
     """One session by any of its names; without a name, how to find it.
+
+    `most_models`: how many models are named, where not all; the figures of the session hold them all.
 
     Raises:
         NotFound: with the ids nearest to the asked one.
@@ -216,9 +222,12 @@ def get_session(
         open_ = content_scope is None or matches(record.session_id or "", content_scope)
         rounds, older = [round_row(stored, fields=open_) for stored in page.rounds], page.older
     recent = ask.as_of is not None and ask.as_of - record.updated_at < _RECENT_MS
+    models = model_shares(record.slices, brief=not detailed)
+    shown = models if most_models is None else _most_telling(models, most_models)
     return Session(
         **_figures(ask, record),
-        models=model_shares(record.slices, brief=not detailed),
+        models=shown,
+        more_models=len(models) - len(shown) or None,
         since=None if from_ms is None else rfc3339(from_ms),
         note=UNDER_WAY if recent else None,
         rounds=rounds,
@@ -371,6 +380,16 @@ def model_shares(slices: Sequence[Slice], *, brief: bool = False) -> list[ModelS
             )
         )
     return sorted(shares, key=lambda s: (-s.rounds, s.model))
+
+
+def _most_telling(models: list[ModelShare], most: int) -> list[ModelShare]:
+    """The dearest model of each currency, then those with the most rounds, in the order of `models`."""
+    dearest = [
+        max(models, key=lambda share, c=currency: (share.cost or {}).get(c, -1.0))  # type: ignore[misc]
+        for currency in sorted({currency for share in models for currency in share.cost or {}})
+    ]
+    names = list(dict.fromkeys(share.model for share in (*dearest, *models)))[:most]
+    return [share for share in models if share.model in names]
 
 
 def _no_session(record: SessionRecord) -> NoSession:

@@ -166,13 +166,9 @@ def _rate(value: Decimal | TieredPrices, up_to: int | None) -> Decimal:
 
 def _day_ms(clock: time) -> int:
     offset = clock.utcoffset()
-    seconds = (
-        clock.hour * 3600 + clock.minute * 60 + clock.second - (int(offset.total_seconds()) if offset else 0)
-    )
+    seconds = clock.hour * 3600 + clock.minute * 60 + clock.second - (int(offset.total_seconds()) if offset else 0)
     return seconds * 1000 % DAY_MS
 
 
 def _midnight_ms(day: date | None) -> int | None:
-    return (
-        None if day is None else round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
-    )
+    return None if day is None else round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000

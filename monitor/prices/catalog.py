@@ -198,9 +198,7 @@ class Catalog:
         """Which price a round of `model` at `host` has at `at_ms`, and why. Nothing is cached here."""
         if len(model) > names.MAX_NAME:
             return Resolution(status="unpriced")
-        answer = self._resolve(model, host if host is None or len(host) <= names.MAX_NAME else None).answer(
-            at_ms
-        )
+        answer = self._resolve(model, host if host is None or len(host) <= names.MAX_NAME else None).answer(at_ms)
         if answer is None:
             return Resolution(status="unpriced")
         offer, epoch = answer.offer, answer.epoch
@@ -243,9 +241,7 @@ class Catalog:
         bare = [c for c in name.candidates if "/" not in c.name]
         for provider, stand_in in self._servers(name, host):
             # Resellers' own names hold the author; other vendors know the bare name only.
-            yield from self._listed(
-                provider, name.candidates if provider in providers.RESELLERS else bare, stand_in
-            )
+            yield from self._listed(provider, name.candidates if provider in providers.RESELLERS else bare, stand_in)
 
     def _overlay_offers(self, name: names.Name, host: str | None) -> Iterator[_Offer]:
         # A domain or a prefix leaves no doubt; else it may be anyone who is asked for the price.
@@ -261,9 +257,7 @@ class Catalog:
         provider = row.provider
         if provider is None or not served_by or provider not in providers.WORDS.values():
             return True
-        return provider in served_by or any(
-            p in served_by for p in providers.FAMILIES.get(provider, {}).values()
-        )
+        return provider in served_by or any(p in served_by for p in providers.FAMILIES.get(provider, {}).values())
 
     def _servers(self, name: names.Name, host: str | None) -> Iterator[tuple[str, str | None]]:
         """Providers to ask in turn, each with the reason why its price would only be a stand-in."""
@@ -271,9 +265,7 @@ class Catalog:
         hint = providers.of_operators_name(host) if host and domain is None else None
         family = maker = None
         if name.author is None:
-            family = next(
-                filter(None, (providers.of_family(c.name) for c in reversed(name.candidates))), None
-            )
+            family = next(filter(None, (providers.of_family(c.name) for c in reversed(name.candidates))), None)
             if any(providers.served_by_many(c.name) for c in name.candidates):
                 maker = "many serve it, this is its maker's price"
         seen: set[str] = set()
@@ -302,9 +294,7 @@ class Catalog:
             if other != first:
                 yield other, f"no price at {first}"
 
-    def _listed(
-        self, provider: str, candidates: Sequence[names.Candidate], stand_in: str | None
-    ) -> Iterator[_Offer]:
+    def _listed(self, provider: str, candidates: Sequence[names.Candidate], stand_in: str | None) -> Iterator[_Offer]:
         for candidate in candidates:
             rows = [row for row in self._built_in.get(candidate.name, ()) if row.provider == provider]
             yield from _from_rows("built-in", rows, candidate, stand_in)
@@ -365,9 +355,7 @@ def _index(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return index
 
 
-def _from_rows(
-    source: List, rows: Sequence[Row], candidate: names.Candidate, stand_in: str | None
-) -> Iterator[_Offer]:
+def _from_rows(source: List, rows: Sequence[Row], candidate: names.Candidate, stand_in: str | None) -> Iterator[_Offer]:
     """An offer for each provider among `rows`; rows of one provider follow each other in time."""
     for provider in dict.fromkeys(row.provider for row in rows):
         mine = tuple(row for row in rows if row.provider == provider)

@@ -24,9 +24,7 @@ Rule = Literal["exact", "alias", "normalised", "revision_dropped", "latest_dropp
 MAX_NAME = 256
 
 _MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
-_DATE = re.compile(
-    f"-(?:20[0-9]{{2}}-{_MONTH}-{_DAY}|20[0-9]{{2}}{_MONTH}{_DAY}|2[0-9]{_MONTH}{_DAY}|{_MONTH}{_DAY})$"
-)
+_DATE = re.compile(f"-(?:20[0-9]{{2}}-{_MONTH}-{_DAY}|20[0-9]{{2}}{_MONTH}{_DAY}|2[0-9]{_MONTH}{_DAY}|{_MONTH}{_DAY})$")
 _BEDROCK = re.compile(
     r"^(?:(?:us|us-gov|eu|ap|apac|jp|au|ca|in|sa|global)\.)?"
     r"(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshotai|nvidia|openai|qwen|writer|zai)\."

@@ -158,16 +158,12 @@ class _Reader:
             plan = Plan(self._tiers(table, per))
             windows = tuple(self._windows(table, per))
             if plan.free:
-                self._fail(
-                    "input", "is zero with every other price; if it costs nothing, write `free = true`"
-                )
+                self._fail("input", "is zero with every other price; if it costs nothing, write `free = true`")
         provider = self._text(table, "provider")
         return Row(
             match=match,
             epoch=Epoch(plan, since, until, windows),
-            provider=None
-            if provider is None
-            else providers.WORDS.get(names.clean(provider), names.clean(provider)),
+            provider=None if provider is None else providers.WORDS.get(names.clean(provider), names.clean(provider)),
             currency=currency,
             free="free" in table,
             source=self._text(table, "source"),
@@ -200,9 +196,7 @@ class _Reader:
         if "hours" in table:
             self._fail("hours", "stands beside `tiers`; a row can have one of the two")
         if not isinstance(tables, list) or not tables or not all(isinstance(tier, dict) for tier in tables):
-            self._fail(
-                "tiers", "must be a list: `tiers = [{ up_to_input = 32000, input = …, output = … }, …]`"
-            )
+            self._fail("tiers", "must be a list: `tiers = [{ up_to_input = 32000, input = …, output = … }, …]`")
         tiers = []
         for tier in tables:
             self._known(tier, _TIER_KEYS)
@@ -221,9 +215,7 @@ class _Reader:
     def _windows(self, table: dict[str, Any], per: int) -> Iterator[tuple[Window, Plan]]:
         tables = table.get("hours", [])
         if not isinstance(tables, list) or not all(isinstance(window, dict) for window in tables):
-            self._fail(
-                "hours", 'must be a list: `hours = [{ utc = ["01:00-04:00"], input = …, output = … }]`'
-            )
+            self._fail("hours", 'must be a list: `hours = [{ utc = ["01:00-04:00"], input = …, output = … }]`')
         for window in tables:
             self._known(window, _HOURS_KEYS)
             tier = Tier(self._rates(window, per))
@@ -249,9 +241,7 @@ class _Reader:
         if "thinking_output" in given and "reasoning_output" in given:
             self._fail("reasoning_output", "and `thinking_output` are two ways to bill the same; keep one")
         million = 1_000_000 // per
-        return Rates(
-            **{key: value if key == "request" else _plain(value * million) for key, value in given.items()}
-        )
+        return Rates(**{key: value if key == "request" else _plain(value * million) for key, value in given.items()})
 
     def _amount(self, key: str, value: object) -> Decimal:
         if isinstance(value, str):
@@ -296,9 +286,7 @@ class _Reader:
         for word, target in self._table(document, "regions").items():
             family = providers.WORDS.get(names.clean(word), "")
             # A provider's own name stands for its family as well: zhipu = "zai".
-            family = next(
-                (key for key, lists in providers.FAMILIES.items() if family in lists.values()), family
-            )
+            family = next((key for key, lists in providers.FAMILIES.items() if family in lists.values()), family)
             lists = providers.FAMILIES.get(family)
             if lists is None:
                 self._fail(

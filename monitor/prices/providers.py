@@ -117,9 +117,7 @@ _DOMAINS: dict[str, str] = {
     "x.ai": "x-ai",
 }
 _VERTEX = re.compile(r"[a-z0-9-]+-aiplatform\.googleapis\.com")
-_BEDROCK = re.compile(
-    r"bedrock(?:-runtime|-mantle)?(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.com(?:\.cn)?|api\.aws)"
-)
+_BEDROCK = re.compile(r"bedrock(?:-runtime|-mantle)?(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.com(?:\.cn)?|api\.aws)")
 #: Higress derives the address of an upstream from the name that its operator gave to the provider.
 _OPERATORS_NAME = re.compile(r"llm-([a-z0-9_.-]+)\.internal(?:\.dns|\.static)?")
 

@@ -199,9 +199,7 @@ class Timeline:
 
     def __init__(self, epochs: Iterable[Epoch]) -> None:
         """`epochs` in any order; they must not overlap and there must be at least one."""
-        self.epochs = tuple(
-            sorted(epochs, key=lambda epoch: -FOREVER if epoch.since is None else epoch.since)
-        )
+        self.epochs = tuple(sorted(epochs, key=lambda epoch: -FOREVER if epoch.since is None else epoch.since))
         self._starts = [-FOREVER if epoch.since is None else epoch.since for epoch in self.epochs]
 
     def at(self, at_ms: int) -> Epoch | None:

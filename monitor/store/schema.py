@@ -17,6 +17,8 @@ EPOCH_MS = 1_577_836_800_000
 QUARTER_MS = 900_000
 DAY_MS = 86_400_000
 
+#: A window begins here at the earliest: what lies before has no usable time.
+FIRST_MS = DAY_MS
 #: The sums that every total and roll-up keeps, in this order; see `monitor.store.base.Counts`.
 COUNTS = (
     "rounds",
@@ -154,6 +156,11 @@ CREATE TEMP TABLE IF NOT EXISTS batch ({_ROUND_COLUMNS},
 )"""
 
 
+def first_rid(ms: int) -> int:
+    """The smallest round id of a moment, in milliseconds since 1970."""
+    return max(-(1 << 63), min((1 << 63) - 1, (ms - EPOCH_MS) << 22))
+
+
 def _first(db: sqlite3.Connection) -> None:
     for statement in _TABLES.split(";\n"):
         if statement.strip():
@@ -243,8 +250,7 @@ def explaining(path: Path) -> Iterator[None]:
             raise StoreError(f"{path} is locked by another program: {error}") from error
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise StoreError(
-                f"{path} can't be used just now: {error}. See that its disk has room and that its folder can be "
-                "written"
+                f"{path} can't be used just now: {error}. See that its disk has room and that its folder can be written"
             ) from error
         raise
 

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from monitor.store import asking, writing
-from monitor.store.asking import Labels
+from monitor.store import asking, sums, writing
 from monitor.store.base import (
     Added,
     Batch,
@@ -35,6 +34,7 @@ from monitor.store.base import (
     StoreError,
 )
 from monitor.store.history import History
+from monitor.store.labels import Labels
 from monitor.store.schema import COUNTS, connect, explaining
 
 DATABASE = "monitor.db"
@@ -207,19 +207,19 @@ class SqliteStore:
 
     def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:
         """Sums by model and price."""
-        return self._ask(lambda db, labels: asking.total_slices(db, labels, since, until), [])
+        return self._ask(lambda db, labels: sums.total_slices(db, labels, since, until), [])
 
     def sessions_by_model(self, since: int | None = None, until: int | None = None) -> Mapping[str | None, int]:
         """How many sessions used each model."""
-        return self._ask(lambda db, labels: asking.model_sessions(db, labels, since, until), {})
+        return self._ask(lambda db, labels: sums.model_sessions(db, labels, since, until), {})
 
     def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
         """Sums by local time, oldest first."""
-        return self._ask(lambda db, labels: asking.time_buckets(db, labels, grain, timezone, since, until), [])
+        return self._ask(lambda db, labels: sums.time_buckets(db, labels, grain, timezone, since, until), [])
 
     def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:
         """Sums by a dimension's values."""
-        return self._ask(lambda db, labels: asking.dimension_slices(db, labels, dimension, since, until), {})
+        return self._ask(lambda db, labels: sums.dimension_slices(db, labels, dimension, since, until), {})
 
     def session_count(self) -> int:
         """How many named sessions there are."""

@@ -51,7 +51,7 @@ def _installed(package: str) -> Path:
         fresh = home.with_name(f"{home.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
-        options = ["--no-fund", "--no-audit", "--no-package-lock", "--ignore-scripts", "--prefer-offline", "--save-exact"]
+        options = ["--no-fund", "--no-audit", "--no-package-lock", "--ignore-scripts", "--prefer-offline"]
         done = _node([str(_NPM), "install", *options, package], fresh, _INSTALL_S)
         if done.returncode:
             raise AssertionError(

@@ -1,4 +1,4 @@
-"""The product's daemon plus what the conformance suite asks for by name; run it as a script, with options of `serve`."""
+"""The daemon plus what the conformance suites ask for by name: a script that takes the options of `serve`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -32,6 +33,7 @@ from monitor.faces import serving
 from monitor.faces.cli.main import main
 from monitor.faces.mcp import sdk
 from monitor.faces.mcp.notices import Notices
+from monitor.faces.mcp.server import with_notices
 from monitor.runtime import Runtime
 
 #: One red pixel.
@@ -148,7 +150,7 @@ def _prompts(server: MCPServer[Any]) -> None:
         return f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"
 
     @server.prompt()
-    def test_prompt_with_embedded_resource(resourceUri: str) -> list[UserMessage]:  # noqa: N803
+    def test_prompt_with_embedded_resource(resourceUri: str) -> list[UserMessage]:
         """Says a resource."""
         return [
             UserMessage(_embedded(resourceUri, "text/plain", "Embedded resource content for testing.")),
@@ -166,15 +168,12 @@ def _embedded(uri: str, mime_type: str, text: str) -> EmbeddedResource:
     return EmbeddedResource(resource=TextResourceContents(uri=uri, mime_type=mime_type, text=text))
 
 
-_of_the_product = serving.with_notices
-
-
 def _with_fixtures(runtime: Runtime, *, text_only: bool = False) -> tuple[MCPServer[Any], Notices]:
-    server, notices = _of_the_product(runtime, text_only=text_only)
+    server, notices = with_notices(runtime, text_only=text_only)
     register(server)
     return server, notices
 
 
 if __name__ == "__main__":
-    serving.with_notices = _with_fixtures
-    main(["serve", *sys.argv[1:]])
+    with patch.object(serving, "with_notices", _with_fixtures):
+        main(["serve", *sys.argv[1:]])

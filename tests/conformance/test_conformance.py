@@ -85,7 +85,7 @@ def test_the_skill_is_served_as_the_extension_says(url: str, tmp_path: Path, sce
 
 
 def inspect(sample: Place, era: str, *arguments: str) -> str:
-    command = [sys.executable, ROOT / "server.py", *sample.arguments("--no-web"), "--protocol-era", era, *arguments]
+    command = [sys.executable, str(ROOT / "server.py"), *sample.arguments("--no-web"), "--protocol-era", era, *arguments]
     done = node.run(node.INSPECTOR, "--cli", *command, folder=sample.folder)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout

@@ -149,7 +149,8 @@ def test_lines_of_ten_megabytes_take_memory_for_a_few_of_them_only(tmp_path: Pat
                     + b"\n"
                 )
         code = (
-            "import resource, sys; from monitor.faces.cli.main import cli; cli.main(sys.argv[1:], standalone_mode=False); "
+            "import resource, sys; from monitor.faces.cli.main import cli; "
+            "cli.main(sys.argv[1:], standalone_mode=False); "
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         done = subprocess.run(

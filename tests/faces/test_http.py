@@ -38,8 +38,7 @@ def base(place: Place) -> Iterator[str]:
         match = re.search(r"http://\S+?:\d+", process.stderr.readline())
         assert match is not None
         address = match[0]
-        wait_for(
-            "the log is read", lambda: rounds_at(address) == place.expected.total.rounds)
+        wait_for("the log is read", lambda: rounds_at(address) == place.expected.total.rounds)
         yield address
     finally:
         process.terminate()

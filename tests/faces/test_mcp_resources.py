@@ -104,7 +104,8 @@ async def test_one_round_is_given_without_its_text_unless_the_scope_opens_it(pla
         assert plain.structured_content is not None
         same = await client.call_tool("get_round", {"round_id": plain.structured_content["round_id"]})
         closed = await client.call_tool(
-            "get_round", {"session_id": "agent:research:telegram:group:-1002003004005", "round": 1, "include": ["answer"]}
+            "get_round",
+            {"session_id": "agent:research:telegram:group:-1002003004005", "round": 1, "include": ["answer"]},
         )
         beyond = await client.call_tool("get_round", {"session_id": SESSION, "round": 100_000})
     assert full.structured_content is not None

@@ -168,7 +168,7 @@ moonshot-v1-8k moonshot-cn/moonshot-v1-8k exact 2 10
 moonshot-v1-32k moonshot-cn/moonshot-v1-32k exact 5 20
 moonshot-v1-128k moonshot-cn/moonshot-v1-128k exact 10 30
 MiniMax-M2 minimax-intl/MiniMax-M2 normalised 0.3 1.2
-""".strip().splitlines()  # noqa: E501
+""".strip().splitlines()
 
 
 @pytest.mark.parametrize("pin", PINS, ids=lambda pin: pin.split()[0])

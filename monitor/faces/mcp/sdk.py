@@ -7,7 +7,7 @@ later version moves them.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,18 +28,21 @@ from mcp.types import (
 from pydantic import ValidationError
 
 
-def be_strict(server: MCPServer[Any]) -> None:
-    """Refuse arguments that a tool does not have, and take what no reader needs out of the schemas.
+def be_strict(server: MCPServer[Any], brief: Collection[str] = ()) -> None:
+    """Refuse arguments that a tool does not have, and take what no reader needs out of the definitions.
 
-    The SDK ignores unknown arguments, so that a misspelt filter would answer another question; and
-    pydantic repeats every property's name as its title, a sixth of the bytes of ``tools/list``.
+    The SDK ignores unknown arguments, so that a misspelt filter would answer another question. And
+    ``tools/list`` stands in every conversation: pydantic repeats each property's name as its title,
+    and says of each optional argument that it may be null. `brief`: the parts of answers whose fields
+    are not listed, because another answer lists them.
     """
     for tool in server._tool_manager.list_tools():
         old = tool.fn_metadata
         old.arg_model.model_config["extra"] = "forbid"
         old.arg_model.model_rebuild(force=True)
-        tool.parameters = _without_titles(old.arg_model.model_json_schema(by_alias=True))
-        schema = None if old.output_schema is None else _never_null(_without_titles(old.output_schema))
+        tool.description = " ".join(tool.description.split())
+        tool.parameters = _optional(_without_titles(old.arg_model.model_json_schema(by_alias=True)))
+        schema = None if old.output_schema is None else _small(_without_titles(old.output_schema), brief)
         tool.fn_metadata = _Arguments(
             arg_model=old.arg_model,
             output_schema=schema,
@@ -95,21 +98,42 @@ def _without_titles(schema: Any) -> Any:
     return {n: _without_titles(v) for n, v in schema.items() if not (n == "title" and isinstance(v, str))}
 
 
-def _never_null(schema: Any) -> Any:
-    """A schema of answers that leave out what they don't know: no null, and no default to fill in."""
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema without the choice of null beside one other."""
+    choices = schema.get("anyOf")
+    real = [choice for choice in choices if choice != {"type": "null"}] if isinstance(choices, list) else []
+    if len(real) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **real[0]}
+
+
+def _optional(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of arguments in which what may be null may simply be left out. Null is taken all the same."""
+    fields = {}
+    for name, field in schema.get("properties", {}).items():
+        given = _not_null(field)
+        if given is not field and given.get("default", ...) is None:
+            del given["default"]
+        fields[name] = given
+    return {**schema, "properties": fields}
+
+
+def _small(schema: Any, brief: Collection[str]) -> Any:
+    """A schema of answers that leave out what they don't know: no null, no default to fill in, no prose."""
     if isinstance(schema, list):
-        return [_never_null(item) for item in schema]
+        return [_small(item, brief) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    choices = schema.get("anyOf")
-    if isinstance(choices, list):
-        real = [choice for choice in choices if choice != {"type": "null"}]
-        if len(real) == 1:
-            schema = {**{name: value for name, value in schema.items() if name != "anyOf"}, **real[0]}
+    if str(schema.get("$ref", "")).rpartition("/")[2] in brief:
+        return {"type": "object"}
     return {
-        name: {n: _never_null(v) for n, v in value.items()} if name in ("properties", "$defs") else _never_null(value)
-        for name, value in schema.items()
-        if name != "default" and (name, value) != ("additionalProperties", False)
+        name: {n: _small(v, brief) for n, v in value.items() if name == "properties" or n not in brief}
+        if name in ("properties", "$defs")
+        else _small(value, brief)
+        for name, value in _not_null(schema).items()
+        if name != "default"
+        and (name, value) != ("additionalProperties", False)
+        and not (name == "description" and isinstance(value, str))
     }
 
 

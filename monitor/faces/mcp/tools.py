@@ -25,6 +25,8 @@ from monitor.runtime import Runtime
 from monitor.store.base import StoreError, UnknownCursor
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+#: Parts whose fields the schemas name once: a round in get_round, counts in the rows beside the totals.
+BRIEF = frozenset({"RoundRow", "Totals"})
 _A = TypeVar("_A", bound=Answer)
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -61,14 +63,19 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
         session_id: SessionId = None,
         since: SessionSince = None,
         response_format: Annotated[
-            Literal["concise", "detailed"], Field(description="detailed adds the newest 20 rounds.")
+            Literal["concise", "detailed"], Field(description="detailed adds all models and the newest 20 rounds.")
         ] = "concise",
     ) -> Annotated[CallToolResult, Session]:
         """What this conversation (session) has cost so far: spend, tokens (input, output, reasoning, cached), model,
         rounds, failures, and a link for the user. Pass your own session id."""
         return await answer(
             lambda ask: sessions.get_session(
-                ask, session_id, since=since, detailed=response_format == "detailed", content_scope=scope
+                ask,
+                session_id,
+                since=since,
+                detailed=response_format == "detailed",
+                most_models=sessions.CONCISE_MODELS if response_format == "concise" else None,
+                content_scope=scope,
             ),
             at_once=since is None,
         )
