@@ -15,7 +15,7 @@ import pytest
 
 from monitor.samples import DEMO, Expected, lines
 from tests.conformance import node
-from tests.faces.place import ROOT, Place
+from tests.faces.place import Place
 from tests.helpers import wait_for
 
 HERE = Path(__file__).parent
@@ -85,8 +85,8 @@ def test_the_skill_is_served_as_the_extension_says(url: str, tmp_path: Path, sce
 
 
 def inspect(sample: Place, era: str, *arguments: str) -> str:
-    command = [sys.executable, str(ROOT / "server.py"), *sample.arguments("--no-web"), "--protocol-era", era, *arguments]
-    done = node.run(node.INSPECTOR, "--cli", *command, folder=sample.folder)
+    server, options = sample.server()
+    done = node.run(node.INSPECTOR, "--cli", server, *options, "--protocol-era", era, *arguments, folder=sample.folder)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout
 

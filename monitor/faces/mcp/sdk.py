@@ -124,13 +124,14 @@ def _small(schema: Any, brief: Collection[str]) -> Any:
         return [_small(item, brief) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    schema = _not_null(schema)
     if str(schema.get("$ref", "")).rpartition("/")[2] in brief:
         return {"type": "object"}
     return {
         name: {n: _small(v, brief) for n, v in value.items() if name == "properties" or n not in brief}
         if name in ("properties", "$defs")
         else _small(value, brief)
-        for name, value in _not_null(schema).items()
+        for name, value in schema.items()
         if name != "default"
         and (name, value) != ("additionalProperties", False)
         and not (name == "description" and isinstance(value, str))
