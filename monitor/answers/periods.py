@@ -31,7 +31,7 @@ def instant(text: str, zone: ZoneInfo, *, now: datetime | None = None, end: bool
     if ago:
         return _ms(moment_now) - int(ago[1]) * _SECONDS[ago[2]] * 1000
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", word):
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", word) and word < "9999-12-30":
             day = date.fromisoformat(word)
             return _day(day + timedelta(days=1) if end else day, zone)
         moment = datetime.fromisoformat(text.strip())

@@ -260,10 +260,8 @@ class Writer:
         if sid is not None:
             return sid
         db = self._db
-        if kind == 0:
-            row = db.execute("SELECT sid FROM session_name WHERE name = ?", (name,)).fetchone()
-        else:
-            row = db.execute("SELECT sid FROM session WHERE kind = 1 AND session_id = ?", (name,)).fetchone()
+        # An id owns its session. Aliases come out of what was said, so they must never catch another session's rounds.
+        row = db.execute("SELECT sid FROM session WHERE kind = ? AND session_id = ?", (kind, name)).fetchone()
         if row is None:
             key = parts(r.session_id)
             cursor = db.execute(
@@ -282,7 +280,7 @@ class Writer:
             )
             row = (cursor.lastrowid,)
             if kind == 0:
-                db.execute("INSERT INTO session_name VALUES (?, ?)", (name, row[0]))
+                db.execute("INSERT OR REPLACE INTO session_name VALUES (?, ?)", (name, row[0]))
                 db.execute("INSERT INTO meta VALUES ('sessions', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         self._sessions[kind, name] = row[0]
         return int(row[0])
