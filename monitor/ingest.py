@@ -78,7 +78,7 @@ class _Source:
         occurred: list[Occurrence] = []
         read, cost = self._reader.read, self._catalog.cost
         for record in records:
-            reading = read(record.text, record.received_ms)
+            reading = read(record.text)
             if isinstance(reading, Skipped):
                 skipped[reading.reason] = skipped.get(reading.reason, 0) + 1
                 if reading.record and self._keep_content:

@@ -102,9 +102,9 @@ def test_every_link_leads_to_a_file_of_the_skill(path: str) -> None:
     "fields",
     [
         split(skillfiles.files()["SKILL.md"])[0],
-        "name: a\ndescription: Reports cost, spend - and (much) more; it's #1 for 7 % of users\n",
+        "name: a\ndescription: Reports cost, spend - and (much) more; it's no. 1 for 7 % of C# users\n",
         'name: a\ndescription: "Quoted: with a colon, \\u00e9, a \\" and # no comment"\n',
-        'name: a\nmetadata: {"openclaw": {"emoji": "x", "requires": {"bins": ["y"]}, "always": true}, "version": "1.0"}\n',
+        'name: a\nmetadata: {"openclaw": {"emoji": "x", "requires": {"bins": ["y"]}, "always": true}, "v": "1.0"}\n',
         'name: a\nallowed-tools: ["Read", "Bash(git:*)"]\n',
     ],
 )
@@ -134,7 +134,7 @@ def test_fields_are_read_as_a_yaml_reader_reads_them(fields: str) -> None:
     ],
 )
 def test_fields_that_readers_could_differ_about_are_refused(fields: str) -> None:
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match="^SKILL.md: "):
         skills.frontmatter(f"---\n{fields}---\n# Text\n".encode())
 
 

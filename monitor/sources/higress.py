@@ -208,38 +208,34 @@ class HigressReader:
         """Drop what was remembered of conversations."""
         self._seen.clear()
 
-    def read(self, record: bytes, received_ms: int | None = None) -> Reading | Skipped:
-        """One record without its line end and its container wrapper.
-
-        `received_ms` is when a container runtime or collector took the line; it stands in for a
-        request time only where the record has none.
-        """
+    def read(self, record: bytes) -> Reading | Skipped:
+        """One record without its line end and its container wrapper."""
         record = record.rstrip(b"\r\n")
         if not record or record.isspace():
             return Skipped("blank")
         try:
-            return self._read(record, received_ms)
+            return self._read(record)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return Skipped("malformed" if b'"ai_log"' in record else "foreign", record)
 
     # -- the outer line ---------------------------------------------------------------------------
 
-    def _read(self, record: bytes, received_ms: int | None) -> Reading | Skipped:
+    def _read(self, record: bytes) -> Reading | Skipped:
         if record.startswith(_HEAD):
             if len(record) > _SKIP_FROM:
-                reading = self._read_on(record, received_ms)
+                reading = self._read_on(record)
                 if reading is not None:
                     return reading
             end = record.find(_USUAL_END, len(_HEAD)) + 1
             if end > 0:
                 with suppress(ValueError):  # decoding proves that no other end came before
-                    return self._from_body(record, end, received_ms)
+                    return self._from_body(record, end)
             # An escaped body can't contain this sequence: inside it every quote has its backslash.
             end = record.find(_END, len(_HEAD))
             if end > 0:
                 if end - len(_HEAD) <= 1:  # "-" or empty
                     return Skipped("non_ai")
-                return self._from_body(record, end, received_ms)
+                return self._from_body(record, end)
         outer = _pairs(record).resolved()
         body = outer.get("ai_log")
         if isinstance(body, Mapping):
@@ -249,13 +245,13 @@ class HigressReader:
                 return Skipped("non_ai") if body is None else Skipped("malformed", record)
             inner = next((outer[k] for k in ("content", "message", "log") if isinstance(outer.get(k), str)), None)
             if inner is not None and inner.lstrip().startswith("{"):
-                return self._read(inner.strip().encode(), received_ms)
+                return self._read(inner.strip().encode())
             return Skipped("foreign", record)
         if body in ("-", ""):
             return Skipped("non_ai")
         if body.startswith('{\\"'):
             body = _decode_text(f'"{body}"')
-        return self._build(record, body, None, None, _around(outer), received_ms)
+        return self._build(record, body, None, None, _around(outer))
 
     def _around(self, record: bytes, end: int) -> _Around:
         rest = b"{" + record[end + 2 :]
@@ -303,7 +299,7 @@ class HigressReader:
 
     # -- ai_log -----------------------------------------------------------------------------------
 
-    def _from_body(self, record: bytes, end: int, received_ms: int | None) -> Reading | Skipped:
+    def _from_body(self, record: bytes, end: int) -> Reading | Skipped:
         """Parse ``ai_log`` (escaped, before `end`) and what is around it."""
         text = _decode_text(record[len(_HEAD) - 1 : end + 1])
         around = self._around(record, end)
@@ -315,9 +311,9 @@ class HigressReader:
             at = record.find(_MESSAGES, len(_HEAD), end) + len(_MESSAGES)
             if at >= len(_MESSAGES):
                 where = self._guess(record, at), at, end
-        return self._build(record, text, None, where, around, received_ms)
+        return self._build(record, text, None, where, around)
 
-    def _read_on(self, record: bytes, received_ms: int | None) -> Reading | Skipped | None:
+    def _read_on(self, record: bytes) -> Reading | Skipped | None:
         """Read a record of which the first messages are known from an earlier one without parsing these again.
 
         None where nothing is known, and wherever anything is not as it should be.
@@ -337,7 +333,7 @@ class HigressReader:
         short = b"".join((record[len(_HEAD) - 1 : at], self._marker_text, record[behind : end + 1]))
         try:
             around = self._around(record, end)
-            return self._build(record, _decode_text(short), known, (guess, at, end), around, received_ms)
+            return self._build(record, _decode_text(short), known, (guess, at, end), around)
         except ValueError:
             return None
 
@@ -440,7 +436,6 @@ class HigressReader:
         known: _Seen | None,
         where: tuple[bytes, int, int] | None,
         around: _Around,
-        received_ms: int | None,
     ) -> Reading | Skipped:
         log, unknown = self._decode_log(text)
         outer = around.line
@@ -481,7 +476,7 @@ class HigressReader:
         round_ = Round(
             key=xxhash.xxh3_128_digest(record) if collected is None else _key_of_collected(collected, unique),
             source="higress",
-            started_at=_started_at(outer, collected, received_ms),
+            started_at=_started_at(outer, collected),
             session_id=session_id,
             session_source=source,
             session_aliases=aliases,
@@ -798,11 +793,12 @@ def _host(outer: _Outer) -> str | None:
     return _label(outer.upstream_host)
 
 
-def _started_at(outer: _Outer, collected: Mapping[str, Any] | None, received_ms: int | None) -> int:
+def _started_at(outer: _Outer, collected: Mapping[str, Any] | None) -> int:
     for value in (outer.start_time, outer.timestamp, outer.time, collected and collected.get("__time__")):
         if value is not None and (moment := epoch_ms(value)) is not None:
             return moment
-    return received_ms if received_ms is not None else UNKNOWN_TIME
+    # When a container runtime took the line is no help: it differs between copies of one record.
+    return UNKNOWN_TIME
 
 
 def _key_of_collected(outer: Mapping[str, Any], unique: bool) -> bytes:

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from monitor.sources.times import epoch_ms
-
 #: A record whose last piece never comes is given out as it is at this size.
 MAX_HELD_BYTES = 256 * 1024 * 1024
 #: What a piece takes in memory besides its text.
@@ -25,7 +23,6 @@ _CRI = re.compile(rb"(\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)) (stdout|stder
 class _DockerLine(msgspec.Struct, gc=False):
     log: str
     stream: str = "stdout"
-    time: str | None = None
 
 
 _docker = msgspec.json.Decoder(_DockerLine)
@@ -36,8 +33,6 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     text: bytes
     end: int
-    #: When the runtime took the line, milliseconds since 1970; None for a file that was written directly.
-    received_ms: int | None = None
 
 
 class _Open(msgspec.Struct):
@@ -74,9 +69,7 @@ class Unwrapper:
                         yield Record(line, end)
                         continue
                     text = wrapped.log.encode()
-                    yield from self._piece(
-                        wrapped.stream, text.rstrip(b"\r\n"), text.endswith(b"\n"), begin, end, wrapped.time
-                    )
+                    yield from self._piece(wrapped.stream, text.rstrip(b"\r\n"), text.endswith(b"\n"), begin, end)
                 else:
                     yield Record(line, end)
             elif first.isdigit() and (match := _CRI.match(line)) is not None:
@@ -86,14 +79,11 @@ class Unwrapper:
                     match[3] == b"F",
                     begin,
                     end,
-                    match[1].decode(),
                 )
             else:
                 yield Record(line, end)
 
-    def _piece(
-        self, stream: str, text: bytes, last: bool, begin: int, end: int, received: str | None
-    ) -> Iterator[Record]:
+    def _piece(self, stream: str, text: bytes, last: bool, begin: int, end: int) -> Iterator[Record]:
         unfinished = self._open.get(stream)
         if not last:
             if unfinished is None:
@@ -106,4 +96,4 @@ class Unwrapper:
         if unfinished is not None:
             del self._open[stream]
             text = b"".join((*unfinished.pieces, text))
-        yield Record(text, end, epoch_ms(received))
+        yield Record(text, end)

@@ -419,8 +419,8 @@ class Hits(HigressReader):
 
     hits = 0
 
-    def read(self, record: bytes, received_ms: int | None = None) -> Reading | Skipped:
-        reading = super().read(record, received_ms)
+    def read(self, record: bytes) -> Reading | Skipped:
+        reading = super().read(record)
         if isinstance(reading, Reading):
             conversation = reading.round.conversation
             self.hits += conversation is not None and conversation.whole is not None

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from monitor.sources.wrap import Record, Unwrapper
 
 TIME = "2026-02-01T09:30:15.123456789Z"
-TIME_MS = 1_769_938_215_123
 
 
 def docker(text: str, *, stream: str = "stdout", last: bool = True) -> bytes:
@@ -39,13 +38,12 @@ def test_a_wrapped_record_is_what_the_program_wrote(wrap: object) -> None:
     assert callable(wrap)
     record = '{"ai_log":"{\\"question\\":\\"qué 🦞 \\\\n\\"}","path":"/a b"}'
     line = wrap(record)
-    assert unwrapped(line) == [Record(record.encode(), len(line) + 1, TIME_MS)]
+    assert unwrapped(line) == [Record(record.encode(), len(line) + 1)]
 
 
 def test_a_file_that_was_written_directly_passes_as_it_is() -> None:
     lines = [b'{"ai_log":"-"}', b"", b"2026-02-01T09:44:30Z\tinfo\txdsproxy", b"2026 stdout F", b"\xff\xfe", b"[1]"]
     assert texts(unwrapped(*lines)) == lines
-    assert [record.received_ms for record in unwrapped(*lines)] == [None] * len(lines)
 
 
 def test_every_record_says_where_its_last_line_ended() -> None:
@@ -88,14 +86,13 @@ def test_json_that_only_looks_like_dockers_passes_as_it_is() -> None:
         b'{"log":"\xff"}',
         b'{"log":"\\ud800"}',
         b'{"log":"x","stream":[]}',
-        b'{"log":"x","time":1}',
     ]
     assert texts(unwrapped(*lines)) == lines
 
 
-def test_a_wrapper_without_a_usable_time_gives_none() -> None:
-    assert unwrapped(b'{"log":"x\\n","stream":"stdout","time":"soon"}')[0].received_ms is None
-    assert unwrapped(b'{"log":"x\\n"}')[0] == Record(b"x", 14, None)
+def test_a_wrapper_needs_no_usable_time() -> None:
+    assert unwrapped(b'{"log":"x\\n","stream":"stdout","time":"soon"}')[0].text == b"x"
+    assert unwrapped(b'{"log":"x\\n"}')[0] == Record(b"x", 14)
 
 
 def test_nothing_is_held_when_every_record_is_complete() -> None:

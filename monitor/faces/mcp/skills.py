@@ -70,7 +70,10 @@ def frontmatter(document: bytes) -> dict[str, Any]:
             raise ValueError(f"SKILL.md: not a field of its own on one line: {line!r}")
         name, value = match.groups()
         if value[0] in '"{[':
-            fields[name] = json.loads(value)
+            try:
+                fields[name] = json.loads(value)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"SKILL.md: {error.msg}: {line!r}") from None
         elif _PLAIN.fullmatch(value):
             fields[name] = value
         else:
