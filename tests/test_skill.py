@@ -134,7 +134,7 @@ def test_fields_are_read_as_a_yaml_reader_reads_them(fields: str) -> None:
     ],
 )
 def test_fields_that_readers_could_differ_about_are_refused(fields: str) -> None:
-    with pytest.raises(ValueError, match="^SKILL.md: "):
+    with pytest.raises(ValueError, match=r"^SKILL\.md: "):
         skills.frontmatter(f"---\n{fields}---\n# Text\n".encode())
 
 
