@@ -52,6 +52,7 @@ def _installed(package: str) -> Path:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
         options = ["--no-fund", "--no-audit", "--no-package-lock", "--ignore-scripts", "--prefer-offline"]
+        options += ["--fetch-retry-mintimeout", "1000", "--fetch-retry-maxtimeout", "5000"]
         done = _node([str(_NPM), "install", *options, package], fresh, _INSTALL_S)
         if done.returncode:
             raise AssertionError(

@@ -37,7 +37,7 @@ def test_list_and_show_and_stats_agree_with_the_log(place: Place) -> None:
     shown = ask(place, "show", SESSION)
     assert row["messages_count"] == shown["messages_count"] == len(shown["rounds"]) == right.rounds
     assert shown["total_input_tokens"] == right.input_tokens
-    assert sum(r.get("output_tokens", 0) for r in shown["rounds"]) == right.output_tokens
+    assert sum(r["output_tokens"] or 0 for r in shown["rounds"]) == right.output_tokens
     by_model = ask(place, "stats-model")
     by_date = ask(place, "stats-date", "--timezone", "Asia/Shanghai")
     assert by_model["totals"]["rounds"] == sum(row["rounds"] for row in by_date["rows"]) == place.expected.total.rounds
@@ -54,6 +54,26 @@ def test_show_gives_every_round_with_its_messages_complete(place: Place) -> None
     newest = ask(place, "show", SESSION, "--rounds", "2", "--no-content")["rounds"]
     assert [r["round_id"] for r in newest] == [r["round_id"] for r in shown["rounds"][-2:]]
     assert all("messages" not in r for r in newest)
+
+
+def test_the_document_of_a_session_has_every_field_of_its_structure(place: Place) -> None:
+    name = next(n for n, t in place.expected.sessions.items() if n is not None and not t.reasoning_tokens)
+    document = ask(place, "show", name)
+    assert {"session_id", "created_at", "updated_at", "messages_count", "model", "rounds"} < document.keys()
+    assert document["total_reasoning_tokens"] in (None, 0)
+    known = [r["reasoning_tokens"] for r in document["rounds"] if r["reasoning_tokens"] is not None]
+    # No round told it: unknown, not zero.
+    assert (document["total_reasoning_tokens"] is None) == (not known)
+    for r in document["rounds"]:
+        assert {"messages", "question", "answer", "reasoning", "tool_calls", "has_tool_calls"} < r.keys()
+        assert {"input_token_details", "output_token_details", "reasoning_tokens", "cached_tokens"} < r.keys()
+
+
+def test_only_the_messages_that_a_round_added_are_shown_when_asked(place: Place) -> None:
+    full, new = ask(place, "show", SESSION)["rounds"], ask(place, "show", SESSION, "--messages", "new")["rounds"]
+    for whole, part in zip(full, new, strict=True):
+        assert whole["messages"][part.get("messages_from", 0) :] == part["messages"]
+    assert sum(len(r["messages"]) for r in new) < sum(len(r["messages"]) for r in full)
 
 
 def test_a_part_of_an_id_is_enough_where_it_is_the_only_one(place: Place) -> None:

@@ -179,11 +179,13 @@ async def test_a_listener_of_the_modern_era_is_told_that_its_session_grew(place:
     whole = place.log.read_bytes()
     cut = whole.rindex(b"\n", 0, whole.rindex(SESSION.encode())) + 1
     place.log.write_bytes(whole[:cut])
-    async with connected(place, "auto") as client:
-        async with client.listen(resource_subscriptions=[f"session://{SESSION}"]) as events:
-            with place.log.open("ab") as file:
-                file.write(whole[cut:])
-            with anyio.fail_after(30):
-                event = await anext(aiter(events))
+    async with (
+        connected(place, "auto") as client,
+        client.listen(resource_subscriptions=[f"session://{SESSION}"]) as events,
+    ):
+        with place.log.open("ab") as file:
+            file.write(whole[cut:])
+        with anyio.fail_after(30):
+            event = await anext(aiter(events))
     assert isinstance(event, ResourceUpdated)
     assert event.uri == f"session://{SESSION}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from monitor.answers import health, links, sessions, stats
+from monitor.answers import documents, health, links, sessions, stats
 from monitor.answers.base import Answer, Asking, NotFound
 from monitor.answers.rounds import each_round
 from monitor.config import load
@@ -91,6 +91,13 @@ def list_command(
 @click.argument("session_id")
 @click.option("--rounds", type=click.IntRange(1), help="Only the newest N rounds.")
 @click.option("--no-content", is_flag=True, help="Leave out what was said.")
+@click.option(
+    "--messages",
+    type=click.Choice(["full", "new"]),
+    default="full",
+    show_default=True,
+    help="With --json: each round's complete messages, or only those that it added.",
+)
 def show_command(
     data_dir: Path | None,
     config: Path | None,
@@ -99,6 +106,7 @@ def show_command(
     session_id: str,
     rounds: int | None,
     no_content: bool,
+    messages: str,
 ) -> None:
     """One session with its rounds. A part of its id is enough where only one session has it.
 
@@ -108,20 +116,20 @@ def show_command(
     ask = _runtime(data_dir, config, log_path).asking()
     name = _whole_id(ask, session_id)
     session = sessions.get_session(ask, name)
-    each = each_round(ask, name, content=not no_content, newest=rounds)
     if json_:
         # Streamed: a session may have any number of rounds.
-        document = json.dumps(session.small(), ensure_ascii=False, indent=2)
+        document = json.dumps(documents.head(session), ensure_ascii=False, indent=2)
         click.echo(document[: document.rindex("\n}")] + ',\n  "rounds": [', nl=False)
-        for index, row in enumerate(each):
-            click.echo((",\n    " if index else "\n    ") + json.dumps(row.small(), ensure_ascii=False), nl=False)
+        each = documents.rounds(ask, name, newest=rounds, content=not no_content, new_only=messages == "new")
+        for index, document_round in enumerate(each):
+            click.echo((",\n    " if index else "\n    ") + json.dumps(document_round, ensure_ascii=False), nl=False)
         click.echo("\n  ]\n}")
         return
     click.echo(
         f"{_plain(name)}\n  {session.messages_count} rounds, {_n(session.total_tokens)} tokens, "
         f"{_cost(session.cost)}\n  {session.url}"
     )
-    for row in each:
+    for row in each_round(ask, name, content=not no_content, new_only=True, newest=rounds):
         mark = "" if row.success else f"  FAILED {row.status if row.status is not None else ''}"
         click.echo(
             f"\n#{row.round}  {row.timestamp or '-'}  {_plain(row.model or '-')}  {_n(row.input_tokens)} in, "
