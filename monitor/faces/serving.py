@@ -19,6 +19,7 @@ from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
 
 from monitor.config import ConfigError
+from monitor.faces.mcp.sdk import run_on
 from monitor.faces.mcp.server import with_notices
 from monitor.runtime import Runtime
 
@@ -74,8 +75,7 @@ async def _stdio(runtime: Runtime, web: bool, ingest: bool, text_only: bool) -> 
         async with stdio_server() as (reader, writer):
             # After stdio_server took the real standard output, whatever else prints goes to standard error.
             with contextlib.redirect_stdout(sys.stderr):
-                low = server._lowlevel_server
-                await low.run(reader, writer, low.create_initialization_options())
+                await run_on(server, reader, writer)
         if page is not None:
             await page.close()
         runtime.close()

@@ -226,6 +226,12 @@ class CountingBus(InMemorySubscriptionBus):
         return bool(self._listeners)
 
 
+async def run_on(server: MCPServer[Any], reader: Any, writer: Any) -> None:
+    """Serve one connection; the SDK's own `run` would take standard input and output by itself."""
+    low = server._lowlevel_server
+    await low.run(reader, writer, low.create_initialization_options())
+
+
 class EmbeddedServer(uvicorn.Server):
     """uvicorn without its signal handlers: the process has its own."""
 
