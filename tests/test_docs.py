@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -14,15 +14,26 @@ import anyio
 import click
 import pytest
 
+from monitor.answers.health import SourceHealth
+from monitor.answers.links import SessionLink
+from monitor.answers.rounds import OneRound
+from monitor.answers.sessions import Session
+from monitor.answers.spenders import TopSpenders
+from monitor.answers.stats import ModelStats
 from monitor.config import Settings, load
 from monitor.faces.cli.main import cli
 from monitor.faces.mcp.server import build
 from monitor.prices import overlay
 from monitor.runtime import Runtime
+from monitor.setup.clients import CLIENTS
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh.md")
-PAGES = tuple(str(p.relative_to(ROOT)) for p in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))))
+PAGES = tuple(
+    p.relative_to(ROOT).as_posix()
+    for folder in (".", "docs", "skill", "bench")
+    for p in sorted((ROOT / folder).glob("*.md"))
+)
 NAME = "session-monitor"
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -63,10 +74,11 @@ def blocks(*languages: str) -> list[Block]:
 
 def anchors(page: str) -> set[str]:
     """The names that headings get on the forges: lower case, without punctuation, dashes for spaces."""
-    return {
-        re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
-        for heading in _HEADING.findall(prose_of(page))
-    }
+    return {anchor_of(heading) for heading in _HEADING.findall(prose_of(page))}
+
+
+def anchor_of(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
 
 
 def calls(text: str) -> Iterator[list[str]]:
@@ -87,6 +99,8 @@ def calls(text: str) -> Iterator[list[str]]:
                 del part[0]
             if "--" in part:  # a client's command that is given ours
                 part = part[part.index("--") + 1 :]
+            if part[:2] == ["uvx", "--from"]:
+                part = part[3:]
             if part and part[0].rpartition("/")[2] == NAME:
                 yield part[1:]
 
@@ -97,9 +111,15 @@ def parse(arguments: list[str]) -> None:
         if arguments[0].startswith("-"):
             assert arguments[0] in {name for param in cli.get_params(context) for name in param.opts}, arguments
             return
-        command = cli.get_command(context, arguments[0])
-        assert command is not None, f"there is no command {arguments[0]!r}"
-        command.make_context(arguments[0], arguments[1:], parent=context).close()
+        command: click.Command | None = cli
+        while isinstance(command, click.Group) and arguments:
+            name, *arguments = arguments
+            command = command.get_command(context, name)
+            assert command is not None, f"there is no command {name!r}"
+            if isinstance(command, click.Group) and not arguments:
+                return  # a group is spoken of as a whole
+            if not isinstance(command, click.Group):
+                command.make_context(name, arguments, parent=context).close()
 
 
 def shell_calls() -> list[tuple[str, list[str]]]:
@@ -156,14 +176,17 @@ def test_the_two_readmes_lead_to_each_other() -> None:
 def test_every_file_of_ours_that_is_named_is_there(page: str) -> None:
     for code in _INLINE.findall(prose_of(page)):
         if _REPOSITORY_PATH.fullmatch(code) and not any(word in code for word in _PLACEHOLDERS):
-            assert next(ROOT.glob(code), None) is not None, f"{page}: {code}"
+            found = list(ROOT.glob(code))
+            # An empty folder is not in a fresh checkout.
+            assert any(p.is_file() or any(f.suffix != ".pyc" for f in p.rglob("*.*")) for p in found), f"{page}: {code}"
 
 
 def test_the_picture_of_the_house_names_every_module() -> None:
     picture = next(b.text for b in blocks("text") if b.page == "CONTRIBUTING.md")
     for module in (ROOT / "monitor").rglob("*.py"):
-        if module.name != "__init__.py":
-            assert module.name in picture, f"{module.relative_to(ROOT)} is missing"
+        if module.name not in ("__init__.py", "__main__.py"):
+            assert re.search(rf"(?<![\w]){re.escape(module.name)}", picture), f"{module.relative_to(ROOT)} is missing"
+            assert module.parent.name in picture, f"{module.parent.relative_to(ROOT)} is missing"
     for name in re.findall(r"[\w/]+\.py", picture):
         assert next((ROOT / "monitor").rglob(name), None) or (ROOT / name).is_file(), f"{name} is not there"
 
@@ -184,11 +207,69 @@ def test_the_readmes_show_command_lines() -> None:
 @pytest.mark.parametrize("block", blocks("json"), ids=str)
 def test_every_json_block_is_json_and_starts_a_command_that_exists(block: Block) -> None:
     document = json.loads(block.text)
-    servers = document.get("mcpServers") or document.get("mcp", {}).get("servers", {})
+    servers = document.get("mcpServers") or document.get("servers") or document.get("mcp", {}).get("servers", {})
     for server in servers.values():
         if "command" in server:
-            assert server["command"].endswith(f"/{NAME}")
+            assert server["command"].rpartition("/")[2] == NAME
             parse(server["args"])
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_every_client_has_its_line_and_its_json(page: str) -> None:
+    """By hand one writes an entry where `skill install` writes it."""
+    lines = [arguments for where, arguments in shell_calls() if where.startswith(f"{page}:")]
+    shown = [json.loads(b.text) for b in blocks("json") if b.page == page]
+    for client in CLIENTS.values():
+        assert ["skill", "install", "--client", client.name] in lines, client.name
+        entries = [found for document in shown if (found := inside(document, client.path)) is not None]
+        assert entries, f"{page}: no JSON for {client.title}"
+
+
+def inside(document: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def test_the_answers_shown_have_the_fields_of_their_kind() -> None:
+    """Every field of an example for agents is one that the answer has."""
+    kinds = (Session, OneRound, TopSpenders, ModelStats, SessionLink, SourceHealth)
+    examples = [json.loads(b.text) for b in blocks("json") if b.page == "docs/agents.md"]
+    assert len(examples) >= len(kinds)
+    for example in examples:
+        fitting = [kind for kind in kinds if example.keys() <= kind.model_fields.keys()]
+        assert fitting, f"no answer has all of {sorted(example)}"
+        for kind in fitting:
+            if not any(field.is_required() and name not in example for name, field in kind.model_fields.items()):
+                kind.model_validate(example)
+
+
+def test_the_registry_finds_its_name_in_the_readme() -> None:
+    name = json.loads(text_of("server.json"))["name"]
+    assert f"<!-- mcp-name: {name} -->" in text_of("README.md").splitlines()
+
+
+def test_the_two_readmes_have_the_same_parts() -> None:
+    english, chinese = (text_of(page) for page in READMES)
+    for pattern in (r"^#+(?= )", r"^```(\w*)$", r"^(?:- |\d\. )", r"^\| [^-]"):
+        count = [len(re.findall(pattern, text, re.MULTILINE)) for text in (english, chinese)]
+        assert count[0] == count[1], pattern
+    links = [{t for t in _LINK.findall(text) if not t.startswith("README")} for text in (english, chinese)]
+    assert links[0] == links[1]
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    for page in READMES:
+        assert len(text_of(page).splitlines()) <= 260
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_with_contents_lists_all_its_parts(page: str) -> None:
+    line = next((line for line in text_of(page).splitlines() if line.startswith("Contents: ")), None)
+    if line is not None:
+        named = [target.removeprefix("#") for target in _LINK.findall(line)]
+        parts = re.findall(r"^## +(.+?) *$", prose_of(page), re.MULTILINE)
+        assert named == [anchor_of(part) for part in parts]
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
@@ -241,7 +322,11 @@ def test_the_table_of_commands_is_what_the_program_has(page: str) -> None:
         for name, cells in rows.items():
             command = cli.get_command(context, name)
             assert command is not None
-            known = {option for param in command.params for option in param.opts}
+            parts = [command]
+            if isinstance(command, click.Group):
+                parts = list(command.commands.values())
+                assert set(command.commands) <= set(_INLINE.findall(cells[0])), f"{page}: parts of {name}"
+            known = {option for part in parts for param in part.params for option in param.opts}
             named = set(re.findall(r"--[a-z-]+", cells[0]))
             assert named <= known, f"{page}: {name} has no {sorted(named - known)}"
 

@@ -1,0 +1,135 @@
+"""Who ingests, how fresh answers are, and where links lead, with several runtimes on one data directory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import Timeout
+
+from monitor.config import ConfigError, load
+from monitor.runtime import ADDRESS_NAME, Runtime
+from monitor.samples import DEMO, lines
+from tests.helpers import wait_for
+
+
+class Folder:
+    def __init__(self, path: Path) -> None:
+        self.log = path / "access.log"
+        self.data = path / "data"
+        self.records = list(lines(DEMO, seed=4, limit=60))
+        self.opened: list[Runtime] = []
+
+    def runtime(self) -> Runtime:
+        self.opened.append(Runtime(load(None, data_dir=self.data), log_paths=[self.log]))
+        return self.opened[-1]
+
+    def write(self, records: list[bytes]) -> None:
+        with self.log.open("ab") as file:
+            file.writelines(records)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    made = Folder(tmp_path)
+    yield made
+    for runtime in made.opened:
+        runtime.close()
+
+
+def served(runtime: Runtime) -> bool:
+    return runtime.page_is_served
+
+
+def rounds(runtime: Runtime) -> int:
+    return sum(part.counts.rounds for part in runtime.store.slices())
+
+
+def test_one_process_ingests_and_another_takes_over_when_it_is_gone(folder: Folder) -> None:
+    folder.write(folder.records[:30])
+    first, second = folder.runtime(), folder.runtime()
+    first.start()
+    wait_for("the first ingests", lambda: first.is_ingesting and rounds(first) > 0)
+    second.start()
+    second.settle()
+    assert not second.is_ingesting
+    assert second.ingester_alive()
+    first.close()
+    folder.write(folder.records[30:])
+    wait_for("the second takes over", lambda: second.is_ingesting)
+    wait_for("the second has read the rest", lambda: second.asking().behind_bytes is None)
+    assert second.store.verify() == []
+
+
+def test_nobody_else_can_ingest_while_one_does(folder: Folder) -> None:
+    folder.write(folder.records)
+    with folder.runtime().ingesting() as ingester:
+        ingester.once()
+        with pytest.raises(Timeout), folder.runtime().ingesting():
+            pass
+
+
+def test_an_answer_of_the_ingesting_process_holds_what_was_just_written(folder: Folder) -> None:
+    folder.write(folder.records[:10])
+    runtime = folder.runtime()
+    runtime.start()
+    wait_for("it ingests", lambda: runtime.is_ingesting)
+    runtime.asking()
+    before = rounds(runtime)
+    folder.write(folder.records[10:])
+    asking = runtime.asking()
+    assert asking.behind_bytes is None
+    assert rounds(runtime) > before
+
+
+def test_a_process_that_only_answers_says_how_far_behind_it_is(folder: Folder) -> None:
+    folder.write(folder.records[:10])
+    with folder.runtime().ingesting() as ingester:
+        ingester.once()
+    reader = folder.runtime()
+    assert reader.asking().behind_bytes is None
+    folder.write(folder.records[10:11])
+    behind = reader.asking()
+    assert behind.behind_bytes == len(folder.records[10])
+    assert behind.as_of is not None
+
+
+def test_an_empty_folder_answers_nothing_and_stays_empty(folder: Folder) -> None:
+    runtime = folder.runtime()
+    assert runtime.asking().as_of is None
+    assert rounds(runtime) == 0
+    assert not folder.data.exists()
+
+
+def test_links_lead_to_whoever_serves_the_page(folder: Folder) -> None:
+    server, other = folder.runtime(), folder.runtime()
+    assert other.base_url == "http://localhost:8888"
+    assert not served(other)
+    server.publish_address("http://localhost:8899")
+    assert other.base_url == "http://localhost:8899"
+    assert served(other)
+    assert (folder.data / ADDRESS_NAME).stat().st_mode & 0o777 == 0o600
+    server.withdraw_address()
+    assert not served(other)
+
+
+def test_an_address_of_a_process_that_is_gone_is_not_believed(folder: Folder) -> None:
+    folder.data.mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    gone = ended.pid
+    (folder.data / ADDRESS_NAME).write_text(json.dumps({"url": "http://localhost:1", "pid": gone}))
+    assert not served(folder.runtime())
+    (folder.data / ADDRESS_NAME).write_text("not json")
+    assert not served(folder.runtime())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    runtime = Runtime(load(None, data_dir=tmp_path / "file" / "data"))
+    with pytest.raises(ConfigError, match="--data-dir"), runtime.ingesting():
+        pass
