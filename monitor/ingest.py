@@ -11,8 +11,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import xxhash
@@ -100,17 +100,17 @@ class _Source:
 class StreamSource(_Source):
     """Standard input: read once, to its end. Nothing is resumed; records are known by their content."""
 
-    def __init__(self, stream: IO[bytes], catalog: Catalog, *, keep_content: bool = True) -> None:
+    def __init__(self, descriptor: int, catalog: Catalog, *, keep_content: bool = True) -> None:
         super().__init__("-", catalog, keep_content)
         self.path = Path("-")
-        self._stream = stream
+        self._stream = BufferedReader(FileIO(descriptor, closefd=False))
         self._unwrapper = Unwrapper()
         self._counts: dict[bytes, int] = {}
 
     def batches(self) -> Iterator[Batch]:
         """What comes in, a chunk a batch, until the stream ends."""
         offset, torn = 0, b""
-        while data := self._stream.read(_STREAM_BYTES):
+        while data := self._stream.read1(_STREAM_BYTES):  # what is there, without waiting for more
             *lines, torn = (torn + data).split(b"\n")
             yield self._lines(lines, offset)
             offset += sum(map(len, lines)) + len(lines)

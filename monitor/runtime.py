@@ -179,7 +179,7 @@ class Runtime:
         writer = SqliteStore(self.folder, keep_content=keep_content, price_version=catalog.version)
         self._writer = writer
         sources: list[LogSource | StreamSource] = [
-            StreamSource(sys.stdin.buffer, catalog, keep_content=keep_content)
+            StreamSource(sys.stdin.fileno(), catalog, keep_content=keep_content)
             if source.path == STDIN
             else LogSource(source.path, writer, catalog, max_rotate=source.max_rotate, keep_content=keep_content)
             for source in self.sources()

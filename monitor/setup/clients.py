@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Client:
     #: What the user does so that the change counts.
     then: str
     skills: Callable[[Machine], Path] | None = None
+    #: Options of `serve` that suit this program.
+    options: Sequence[str] = ()
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class Client:
                 )
             return {**self.http, "url": url}
         assert command is not None
-        first, *rest = command.line()
+        first, *rest = command.line(*self.options)
         if any("${" in part for part in (first, *rest)):
             raise ConfigError(f"a path holds ${{, which {self.title} would replace by something else; use another path")
         return {**self.stdio, "command": first, "args": rest}
@@ -112,6 +114,8 @@ CLIENTS: dict[str, Client] = {
             http={"transport": "streamable-http"},
             then="A running gateway takes it up within seconds; a session sees it from its next turn on.",
             skills=lambda machine: _openclaw_state(machine) / "skills",
+            # OpenClaw shows a structured answer to the model three times.
+            options=("--text-only",),
         ),
         Client(
             name="claude-code",

@@ -839,7 +839,7 @@ def _add_extra(
     if outer.response_code_details != "via_upstream" and (details := _short(outer.response_code_details)):
         extra["response_code_details"] = details
     if outer.path != "/v1/chat/completions" and (path := _short(outer.path)):
-        extra["path"] = path
+        extra["path"] = path.partition("?")[0]  # what follows may hold keys, or what was asked
     if outer.trace_id != "-" and (trace := _short(outer.trace_id)):
         extra["trace_id"] = trace
     fields: dict[str, Any] = dict(unknown)

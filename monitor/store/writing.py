@@ -80,6 +80,7 @@ class Writer:
         self._prices: dict[tuple[str, str | None, str | None, str], int] = {}
         self._sessions: dict[tuple[int, str], int] = {}
         self._session_facets: dict[tuple[str | None, ...], tuple[int, int, int]] = {}
+        self._aliases: set[tuple[str, int]] = set()
         self._db.execute(BATCH_TABLE)
 
     def add(self, batch: Batch, price_version: str) -> Added:
@@ -98,7 +99,7 @@ class Writer:
         return added
 
     def _forget(self) -> None:
-        for cache in (self._names, self._facets, self._prices, self._sessions, self._session_facets):
+        for cache in (self._names, self._facets, self._prices, self._sessions, self._session_facets, self._aliases):
             cache.clear()
         if self._history is not None:
             self._history.forget()
@@ -251,7 +252,9 @@ class Writer:
             self._session_facets[place] = known = (sid, facet, 0)
         if r.session_aliases:
             for alias in r.session_aliases:
-                self._db.execute("INSERT OR IGNORE INTO session_name VALUES (?, ?)", (alias, known[0]))
+                if (alias, known[0]) not in self._aliases:
+                    self._db.execute("INSERT OR IGNORE INTO session_name VALUES (?, ?)", (alias, known[0]))
+                    self._aliases.add((alias, known[0]))
         return known[0], known[1]
 
     def _session(self, r: Round) -> int:

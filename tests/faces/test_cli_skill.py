@@ -128,7 +128,7 @@ def test_openclaw_gets_entry_and_skill_and_gives_both_back(
     before = files(home)
     out, said = here(capsys, "skill", "install", "--yes", *LOG)
     entry = value_at(openclaw.read_text(), ("mcp", "servers", "session-monitor"), Dialect.JSON5)
-    assert entry["args"] == ["serve", *LOG]
+    assert entry["args"] == ["serve", "--text-only", *LOG]
     assert Path(entry["command"]).is_absolute()
     skill = home / ".openclaw" / "skills" / "session-monitor"
     assert (skill / "SKILL.md").read_bytes() == (FIXTURES / "skill" / "SKILL.md").read_bytes()

@@ -84,7 +84,7 @@ def test_a_file_that_was_not_there_is_not_there_afterwards(client: Client, file:
     assert install(client, file) is None
     assert file.stat().st_mode & 0o777 == 0o600
     there = value_at(file.read_text(), client.path, client.dialect)
-    assert there["args"] == ["serve", "--log-path", "/var/log/proxy/access.log"]
+    assert there["args"] == ["serve", *client.options, "--log-path", "/var/log/proxy/access.log"]
     uninstall(client, file)
     assert os.listdir(file.parent) == []
 
@@ -124,7 +124,7 @@ def test_what_the_user_added_to_our_entry_stays(file: Path) -> None:
     assert "// moved" in file.read_text()
     assert value_at(file.read_text(), client.path, client.dialect) == {
         "command": "/opt/session monitor/bin/session-monitor",
-        "args": ["serve", "--log-path", "/var/log/proxy/access.log"],
+        "args": ["serve", "--text-only", "--log-path", "/var/log/proxy/access.log"],
         "env": {"HOME": "/srv"},
     }
     install(client, file, URL)

@@ -43,7 +43,7 @@ def demo_command(once: bool, data_dir: Path | None, port: int | None) -> None:
     with _folder(data_dir) as folder:
         log = folder / "access.log"
         _write_past(log)
-        runtime = Runtime(load(None, data_dir=folder / "data"), log_paths=[log])
+        runtime = Runtime(load(None, data_dir=folder), log_paths=[log])
         if once:
             _once(runtime)
             return
@@ -70,6 +70,7 @@ def _write_past(log: Path) -> None:
         return
     profile = dataclasses.replace(DEMO, start=_now_ms() - _PAST_MS)
     with log.open("wb") as file:
+        log.chmod(0o600)
         file.writelines(lines(profile, seed=7, expected=Expected()))
 
 

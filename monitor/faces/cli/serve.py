@@ -54,6 +54,8 @@ def serve_command(
     runtime = Runtime(
         settings, log_paths=[Path(path) for path in log_path], max_rotate=max_rotate, refresh_interval=refresh_interval
     )
+    if http is None and "-" in log_path:
+        raise ConfigError("--log-path -: standard input carries MCP here; use `session-monitor ingest --log-path -`")
     if not no_ingest:
         runtime.sources()  # a source that may not be read is said before anything is served
     if http is None:

@@ -21,7 +21,7 @@ For figures by conversation, session ids must get into the gateway's log. Two se
   in Higress, plugin ai-statistics:  session_id_header: x-session-affinity
   in OpenClaw, for each model behind the gateway:
     models.providers.<id>.models[].compat.sendSessionAffinityHeaders: true
-`session-monitor doctor` says which end is missing."""
+`session-monitor doctor` says whether rounds come with a session."""
 
 
 @click.group("skill")

@@ -16,7 +16,7 @@ import uvicorn
 from mcp.server import MCPServer, NotificationOptions
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChanged, ResourceUpdated, ServerEvent
 from mcp.types import (
     Completion,
     EmptyResult,
@@ -162,6 +162,7 @@ class LegacySubscriptions:
         self._bus = bus
         self._unsubscribe: Callable[[], None] | None = None
         self._pending: set[tuple[int, str]] = set()
+        self._list_changed = False
         low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
         low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._drop)
         low.create_initialization_options = partial(  # type: ignore[method-assign]
@@ -191,12 +192,19 @@ class LegacySubscriptions:
             self._unsubscribe = None
 
     def _deliver(self, event: ServerEvent) -> None:
+        if isinstance(event, ResourcesListChanged):
+            self._list_changed = True
         if isinstance(event, ResourceUpdated):
             self._pending.update((c, event.uri) for c, uris in self._uris.items() if event.uri in uris)
 
     async def flush(self) -> None:
         """Send what the bus delivered; its listeners are not asynchronous and can't."""
         pending, self._pending = self._pending, set()
+        if self._list_changed:
+            self._list_changed = False
+            for session in list(self._sessions.values()):
+                with suppress(Exception):  # as below
+                    await session.send_resource_list_changed()
         for connection, uri in pending:
             session = self._sessions.get(connection)
             if session is not None:
