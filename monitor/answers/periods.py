@@ -9,18 +9,25 @@ from zoneinfo import ZoneInfo
 from monitor.answers.base import BadQuestion
 
 _AGO = re.compile(r"(\d{1,5})\s*([smhdw])")
+#: What can be shown as a time; no round is from before or behind that.
+_LATEST = 253_402_128_000_000  # 9999-12-30
+_FIRST_DAY = date(1970, 1, 2)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def instant(text: str, zone: ZoneInfo, *, now: datetime | None = None, end: bool = False) -> int:
     """Milliseconds since 1970 of ``2026-02-01``, ``2026-02-01T09:30``, ``today``, ``yesterday``, ``7d`` or ``12h``.
 
-    A date or time without a zone is meant in `zone`. With `end` a bare date means its last moment.
+    A date or time without a zone is meant in `zone`. With `end` a bare date means its last moment. What lies
+    before 1970 or behind all dates gives the first or the last instant.
 
     Raises:
         BadQuestion: naming the forms that are understood.
     """
-    moment_now = (now or datetime.now(UTC)).astimezone(zone)
+    return min(max(_instant(text, (now or datetime.now(UTC)).astimezone(zone), zone, end), 0), _LATEST)
+
+
+def _instant(text: str, moment_now: datetime, zone: ZoneInfo, end: bool) -> int:
     word = text.strip().lower()
     if word == "now":
         return _ms(moment_now)
@@ -48,7 +55,7 @@ def last_days(days: int, zone: ZoneInfo, *, now: datetime | None = None) -> int:
     if days < 1:
         raise BadQuestion(f"days is {days}: use 1 for today, 7 for the last week")
     today = (now or datetime.now(UTC)).astimezone(zone).date()
-    return _day(today - timedelta(days=days - 1), zone)
+    return _day(today - timedelta(days=min(days - 1, (today - _FIRST_DAY).days)), zone)
 
 
 def _day(day: date, zone: ZoneInfo) -> int:

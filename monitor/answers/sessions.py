@@ -411,12 +411,14 @@ def round_row(
 ) -> RoundRow:
     """A round as it is shown; with `new_only` `content` holds only the messages that it added.
 
-    `fields`: whether attributes of the log that are unknown here are shown; they may hold what was said.
+    `fields`: whether attributes of the log that are unknown here are shown; they may hold what was said. So may
+    the path, whose query can also hold a key.
     """
     r, cost = stored.round, stored.cost
     extra = msgspec.json.decode(r.extra) if r.extra else {}
     if not fields:
-        extra.pop("fields", None)
+        for name in ("fields", "path"):
+            extra.pop(name, None)
     said: dict[str, Any] = {}
     if content is not None:
         messages = content.messages

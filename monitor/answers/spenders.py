@@ -74,7 +74,7 @@ def _row(ask: Asking, dimension: str, name: str | None, slices: list[Slice], all
         rounds=counts.rounds,
         total_tokens=tokens if known else None,
         cost=costs(slices),
-        share=share(tokens, all_tokens),
+        share=share(tokens, all_tokens) if known else None,
         unpriced=unpriced(slices),
         url=ask.url(name) if dimension == "session" and name is not None else None,
     )

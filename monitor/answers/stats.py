@@ -25,7 +25,7 @@ from monitor.answers.base import (
 )
 from monitor.answers.periods import instant, last_days
 from monitor.answers.sessions import ModelShare, model_shares
-from monitor.store.base import Grain, Slice
+from monitor.store.base import Grain, Slice, spend
 
 
 class Figures(Part):
@@ -110,9 +110,7 @@ def stats_by_model(
         )
         for model, parts in by_model.items()
     ]
-    rows.sort(
-        key=lambda row: (-_weight(by_model[None if row.model == NO_MODEL else row.model]), -row.rounds, row.model)
-    )
+    rows.sort(key=lambda row: (-spend(by_model[None if row.model == NO_MODEL else row.model]), -row.rounds, row.model))
     return ModelStats(
         rows=rows,
         totals=_totals(ask, slices, begin is None and end is None),
@@ -201,8 +199,3 @@ def _per_round(slices: Sequence[Slice]) -> Money | None:
             nano, rounds = sums.get(part.price.currency, (0, 0))
             sums[part.price.currency] = nano + part.counts.nano, rounds + part.counts.rounds
     return {currency: amount((2 * nano + n) // (2 * n)) for currency, (nano, n) in sorted(sums.items())} or None
-
-
-def _weight(slices: Sequence[Slice]) -> int:
-    """What to sort by; with several currencies, the one with the largest figure decides."""
-    return max((part.counts.nano or 0 for part in slices), default=0)

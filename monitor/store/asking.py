@@ -6,6 +6,7 @@ import difflib
 import sqlite3
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import msgspec
@@ -77,7 +78,7 @@ def session_record(db: sqlite3.Connection, labels: Labels, name: str, since: int
     ).fetchall()
     whole = _records(db, labels, [row])[0]
     if not rows:
-        return msgspec.structs.replace(whole, slices=(), created_at=since, updated_at=since)
+        return msgspec.structs.replace(whole, slices=(), created_at=0, updated_at=0)
     return msgspec.structs.replace(
         whole,
         slices=tuple(Slice(labels.name(r[0]), labels.price(r[1]), Counts(*r[2:-2])) for r in rows),
@@ -107,17 +108,18 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
     if query.search:
         part = _like(query.search)
         question = "question LIKE ? ESCAPE '\\'"
-        globs: tuple[str, ...] = ()
         if query.search_questions_of is not None:
-            globs = query.search_questions_of
-            question = f"({question} AND ({' OR '.join(['session_id GLOB ?'] * len(globs)) or 'false'}))"
+            # What is searched must be what is shown: GLOB reads [!a] otherwise, and ends at a NUL.
+            patterns = query.search_questions_of
+            db.create_function("opened", 1, lambda name: any(fnmatchcase(name, pattern) for pattern in patterns))
+            question = f"({question} AND opened(session_id))"
         # The ids of names are few; the sessions that have them are found by them.
         where.append(
             f"(session_id LIKE ? ESCAPE '\\' OR {question} OR sid IN (SELECT n.sid FROM session_name AS n WHERE n.name "
             "LIKE ? ESCAPE '\\') OR consumer IN (SELECT id FROM name WHERE value LIKE ? ESCAPE '\\') OR model IN "
             "(SELECT id FROM name WHERE value LIKE ? ESCAPE '\\'))"
         )
-        values += [part, part, *globs, part, part, part]
+        values += [part] * 5
     filtered = len(where) > 1
     condition = " AND ".join(where)
     index = _SORT_INDEXES[query.sort_by]
@@ -148,16 +150,20 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
 def top_sessions(db: sqlite3.Connection, labels: Labels, since: int | None, limit: int) -> list[SessionRecord]:
     """The sessions that spent the most from `since` on."""
     low = 0 if since is None else since
-    # A session that began in the period has its sums already; only those that began before it are summed anew.
+    # A session that began in the period has its sums already; only those that began before it, or hold rounds
+    # without a usable time, are summed anew.
+    began = "first_at >= ?"
+    if since is not None:
+        began += f" AND NOT EXISTS (SELECT 1 FROM round WHERE sid = session.sid AND rid < {first_rid(FIRST_MS)})"
     whole = db.execute(
-        f"SELECT {_SESSION_COLUMNS} FROM session WHERE kind = 0 AND last_at >= ? AND first_at >= ? "
+        f"SELECT {_SESSION_COLUMNS} FROM session WHERE kind = 0 AND last_at >= ? AND {began} "
         "ORDER BY spend DESC, tokens DESC LIMIT ?",
         (low, low, limit),
     ).fetchall()
     records = _records(db, labels, whole)
     if since is not None:
         older = db.execute(
-            "SELECT session_id FROM session WHERE kind = 0 AND last_at >= ? AND first_at < ?", (low, low)
+            f"SELECT session_id FROM session WHERE kind = 0 AND last_at >= ? AND NOT ({began})", (low, low)
         ).fetchall()
         records += [r for (name,) in older if (r := session_record(db, labels, name, since)) is not None]
     records.sort(key=lambda r: (-spend(r.slices), -sum(part.counts.rounds for part in r.slices)))

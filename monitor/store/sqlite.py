@@ -173,7 +173,7 @@ class SqliteStore:
 
     def turns(self, name: str) -> Sequence[tuple[int, int]]:
         """(start in ms, user messages) of each round of a session that counts them, in order."""
-        return self._ask(lambda db, _: asking.session_turns(db, name), [])
+        return self._ask(lambda db, _: asking.session_turns(db, _text(name)), [])
 
     def unnamed(self) -> Sequence[SessionRecord]:
         """The rounds that belong to no session, one record a consumer."""

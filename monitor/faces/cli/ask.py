@@ -23,7 +23,7 @@ from monitor.runtime import Runtime
 _WORTH_A_WORD = 50_000_000
 
 
-def _runtime(data_dir: Path | None, config: Path | None, log_path: Sequence[str]) -> Runtime:
+def opened(data_dir: Path | None, config: Path | None, log_path: Sequence[str]) -> Runtime:
     """The store, with what the logs hold now: where no other process reads them, this one does first."""
     from filelock import Timeout  # noqa: PLC0415
 
@@ -37,7 +37,7 @@ def _runtime(data_dir: Path | None, config: Path | None, log_path: Sequence[str]
     return runtime
 
 
-def _print(answer: Answer, json_: bool, table: Callable[[], None]) -> None:
+def print_answer(answer: Answer, json_: bool, table: Callable[[], None]) -> None:
     if json_:
         click.echo(json.dumps(answer.small(), ensure_ascii=False, indent=2))
     else:
@@ -62,11 +62,11 @@ def list_command(
     \b
     session-monitor list --sort-by cost --limit 10
     """
-    ask = _runtime(data_dir, config, log_path).asking()
+    ask = opened(data_dir, config, log_path).asking()
     answer = sessions.list_sessions(ask, **query)
 
     def table() -> None:
-        _table(
+        print_table(
             ("session", "model", "rounds", "tokens", "cost", "updated"),
             [
                 (
@@ -82,7 +82,7 @@ def list_command(
             "No session yet: session-monitor doctor says what is missing.",
         )
 
-    _print(answer, json_, table)
+    print_answer(answer, json_, table)
 
 
 @click.command("show")
@@ -113,7 +113,7 @@ def show_command(
     \b
     session-monitor show agent:main:main --json
     """
-    ask = _runtime(data_dir, config, log_path).asking()
+    ask = opened(data_dir, config, log_path).asking()
     name = _whole_id(ask, session_id)
     session = sessions.get_session(ask, name)
     if json_:
@@ -126,19 +126,19 @@ def show_command(
         click.echo("\n  ]\n}")
         return
     click.echo(
-        f"{_plain(name)}\n  {session.messages_count} rounds, {_n(session.total_tokens)} tokens, "
+        f"{shown(name)}\n  {session.messages_count} rounds, {_n(session.total_tokens)} tokens, "
         f"{_cost(session.cost)}\n  {session.url}"
     )
     for row in each_round(ask, name, content=not no_content, new_only=True, newest=rounds):
         mark = "" if row.success else f"  FAILED {row.status if row.status is not None else ''}"
         click.echo(
-            f"\n#{row.round}  {row.timestamp or '-'}  {_plain(row.model or '-')}  {_n(row.input_tokens)} in, "
+            f"\n#{row.round}  {row.timestamp or '-'}  {shown(row.model or '-')}  {_n(row.input_tokens)} in, "
             f"{_n(row.output_tokens)} out  {_cost(row.cost)}{mark}"
         )
         for label, value in (("Q", row.question), ("R", row.reasoning), ("A", row.answer), ("T", row.tool_calls)):
             if value:
                 text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-                click.echo(f"  {label}: {_plain(text)}")
+                click.echo(f"  {label}: {shown(text)}")
 
 
 def _whole_id(ask: Asking, part: str) -> str:
@@ -174,10 +174,10 @@ def stats_model_command(
     data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool, **period: Any
 ) -> None:
     """Tokens and cost by model, all time unless a period is given."""
-    answer = stats.stats_by_model(_runtime(data_dir, config, log_path).asking(), **period)
+    answer = stats.stats_by_model(opened(data_dir, config, log_path).asking(), **period)
 
     def table() -> None:
-        _table(
+        print_table(
             ("model", "sessions", "rounds", "input", "output", "cached", "cost", "ok"),
             [
                 (
@@ -195,7 +195,7 @@ def stats_model_command(
             "Nothing was counted in this period.",
         )
 
-    _print(answer, json_, table)
+    print_answer(answer, json_, table)
 
 
 @click.command("stats-date")
@@ -208,10 +208,10 @@ def stats_date_command(
     data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool, **query: Any
 ) -> None:
     """Tokens and cost by hour, day or month, all time unless a period is given."""
-    answer = stats.stats_by_date(_runtime(data_dir, config, log_path).asking(), **query)
+    answer = stats.stats_by_date(opened(data_dir, config, log_path).asking(), **query)
 
     def table() -> None:
-        _table(
+        print_table(
             ("date", "sessions", "rounds", "input", "output", "cost", "ok"),
             [
                 (
@@ -228,7 +228,7 @@ def stats_date_command(
             "Nothing was counted in this period.",
         )
 
-    _print(answer, json_, table)
+    print_answer(answer, json_, table)
 
 
 @click.command("url")
@@ -239,10 +239,10 @@ def url_command(
     data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool, session_id: str
 ) -> None:
     """The link to a session's page."""
-    runtime = _runtime(data_dir, config, log_path)
+    runtime = opened(data_dir, config, log_path)
     ask = runtime.asking()
     answer = links.session_url(ask, _whole_id(ask, session_id), reachable=runtime.page_is_served)
-    _print(answer, json_, lambda: click.echo(answer.url))
+    print_answer(answer, json_, lambda: click.echo(answer.url))
     if answer.note and not json_:
         click.echo(answer.note, err=True)
 
@@ -255,7 +255,7 @@ def doctor_command(
     ctx: click.Context, data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool
 ) -> None:
     """What is read, what was skipped and why, what is missing, what to do. Exits 1 when something needs doing."""
-    runtime = _runtime(data_dir, config, log_path)
+    runtime = opened(data_dir, config, log_path)
     answer = health.source_health(runtime.asking(), runtime.standing(), samples=True)
 
     def report() -> None:
@@ -266,18 +266,18 @@ def doctor_command(
             size = (
                 f"{_n(source.size_bytes)} bytes, {_n(source.pending_bytes or 0)} unread" if source.exists else "absent"
             )
-            click.echo(f"{_plain(source.path)}: {size}")
+            click.echo(f"{shown(source.path)}: {size}")
             for reason, count in (source.skipped or {}).items():
                 click.echo(f"  {_n(count)} lines skipped: {reason}")
                 sample = (source.samples or {}).get(reason)
                 if sample:
-                    click.echo(f"    such as: {_plain(sample)[:200]}")
+                    click.echo(f"    such as: {shown(sample)[:200]}")
             for problem in source.problems:
-                click.echo(f"  {_plain(problem)}")
+                click.echo(f"  {shown(problem)}")
         for advice in answer.advice:
-            click.echo(f"- {_plain(advice)}")
+            click.echo(f"- {shown(advice)}")
 
-    _print(answer, json_, report)
+    print_answer(answer, json_, report)
     if not answer.ok:
         ctx.exit(FAILED)
 
@@ -288,7 +288,7 @@ _WHOLE = frozenset(("rounds", "tokens", "sessions", "input", "output", "cached",
 # -- tables ---------------------------------------------------------------------------------------
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
     if not rows:
         click.echo(empty, err=True)
         return
@@ -303,11 +303,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) ->
         number = name in numbers
         table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name in _WHOLE)
     for row in rows:
-        table.add_row(*(Text(_plain(str(cell))) for cell in row))
+        table.add_row(*(Text(shown(str(cell))) for cell in row))
     Console().print(table)
 
 
-def _plain(text: str) -> str:
+def shown(text: str) -> str:
     """Log text that can't steer a terminal: control and formatting characters are shown, not obeyed."""
     return "".join(
         char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"

@@ -38,6 +38,7 @@ class Commands(click.Group):
         "stats-date": "ask",
         "url": "ask",
         "doctor": "ask",
+        "prices": "prices",
         "demo": "demo",
         "skill": "skill",
         "service": "service",

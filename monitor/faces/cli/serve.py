@@ -67,6 +67,6 @@ def serve_command(
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
+    if not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"--http {text}: use PORT or HOST:PORT, such as 8888 or 127.0.0.1:8888")
     return host.strip("[]") or "127.0.0.1", int(port)

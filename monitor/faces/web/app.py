@@ -159,7 +159,7 @@ class _Pages:
         """As `list_sessions`."""
         query = request.query_params
         limit = query.get("limit", "20")
-        if not limit.isdigit() or not 1 <= int(limit) <= 100:
+        if not limit.isdecimal() or not 1 <= int(limit) <= 100:
             raise HTTPException(400, "limit: use a number from 1 to 100")
         answer = await self._ask(
             lambda ask: sessions.list_sessions(
