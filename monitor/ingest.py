@@ -51,6 +51,8 @@ class SourceState(msgspec.Struct, frozen=True):
     exists: bool
     pending_bytes: int
     problems: tuple[SourceProblem, ...] = ()
+    #: Bytes of the live file that can't be read.
+    refused_bytes: int = 0
 
 
 #: Device, inode and size of a file.
@@ -195,18 +197,23 @@ class LogSource(_Source):
             self._later.pop(file, None)
         unwrapper = self._unwrappers.setdefault(file, Unwrapper())
         records = unwrapper.records(chunk.lines, chunk.start)
+        kept_as = self._key(file)
         batch, occurred = self._batch(records, lambda: self._counts(file))
         state = self._taken(chunk, unwrapper.held)
         batch.checkpoints.append(self._checkpoint(state))
         # What lies behind the checkpoint is read again after a restart, and must be numbered as it was.
         occurred = self._later.pop(file, []) + occurred
-        batch.occurrences = {(file, key): n for end, key, n in occurred if end <= state.offset}
+        batch.occurrences = {(kept_as, key): n for end, key, n in occurred if end <= state.offset}
         later = [one for one in occurred if one[0] > state.offset]
         if later:
             self._later[file] = later
         if chunk.fresh:
-            batch.restarted.append(file)
+            batch.restarted.append(kept_as)
         return batch
+
+    def _key(self, file: bytes) -> bytes:
+        """What the store calls a file: two sources may lead to one, and each reads it for itself."""
+        return xxhash.xxh3_128_digest(file + os.fsencode(self.name))
 
     def _taken(self, chunk: Chunk, held: int | None) -> FileState:
         """The state up to which whole records were taken; `held` is where an unfinished one begins."""
@@ -225,7 +232,7 @@ class LogSource(_Source):
     def _checkpoint(self, state: FileState) -> Checkpoint:
         self._sizes[state.id] = state.size
         return Checkpoint(
-            id=state.id,
+            id=self._key(state.id),
             source=self.name,
             path=state.path,
             offset=state.offset,
@@ -250,7 +257,7 @@ class LogSource(_Source):
     def _counts(self, file: bytes) -> dict[bytes, int]:
         """How often records with nothing unique stood in `file` so far."""
         if file not in self._occurrences:
-            self._occurrences[file] = dict(self._store.occurrences(file))
+            self._occurrences[file] = dict(self._store.occurrences(self._key(file)))
         return self._occurrences[file]
 
     def state(self) -> SourceState:
@@ -260,8 +267,12 @@ class LogSource(_Source):
             exists = True
         except OSError:
             exists = False
-        problems = tuple(SourceProblem(self.name, p.path, f"{p.reason}: {p.remedy}") for p in self.tail.problems())
-        return SourceState(self.name, exists, self.tail.pending_bytes(), problems)
+        found = self.tail.problems()
+        problems = tuple(SourceProblem(self.name, p.path, f"{p.reason}: {p.remedy}") for p in found)
+        live = os.fspath(self.path), os.path.realpath(self.path)
+        refused = any(p.kind == "unreadable" and p.path in live for p in found)
+        size = _signature(self.path) if refused else None
+        return SourceState(self.name, exists, self.tail.pending_bytes(), problems, size[2] if size is not None else 0)
 
 
 def _nth(round_: Round, n: int) -> Round:
@@ -337,17 +348,21 @@ class Ingester:
             except BaseException:
                 source.restart()
                 raise
+        states = tuple(source.state() for source in self.sources)
+        # What can't be read is not read up to now, however often it is looked at.
+        complete = not any(state.refused_bytes for state in states)
         try:
             looked_at = [checkpoint for source in self.sources for checkpoint in source.grown(seen[source.name])]
             if moved or looked_at:
-                self._store.add(Batch(checkpoints=looked_at, as_of=began))
+                self._store.add(Batch(checkpoints=looked_at, as_of=began if complete else None))
         except BaseException:
             for source in self.sources:
                 source.restart()
             raise
-        states = tuple(source.state() for source in self.sources)
         with self._changed:
-            self._as_of, self._seen, self._states = began, seen, states
+            self._seen, self._states = seen, states
+            if complete:
+                self._as_of = began
             self._passes_done = this
             self._failure = None
             self._changed.notify_all()
@@ -392,7 +407,7 @@ class Ingester:
         """
         now = _now_ms()
         if not self._grown():
-            return now, None
+            return self._reached(now)
         deadline = time.monotonic() + timeout
         with self._changed:
             wanted = self._passes_begun + 1
@@ -404,9 +419,15 @@ class Ingester:
                     break
                 self._changed.wait(left)
                 if self._passes_done >= wanted - 1 and not self._grown():
-                    return now, None
-            behind = None if self._passes_done >= wanted else max(1, self._behind())
-            return self._as_of, behind
+                    return self._reached(now)
+            if self._passes_done >= wanted:
+                return self._reached(self._as_of)
+            return self._as_of, max(1, self._behind())
+
+    def _reached(self, as_of: int | None) -> tuple[int | None, int | None]:
+        """`as_of` for logs that were read to their end, unless one of them can't be read."""
+        refused = sum(state.refused_bytes for state in self._states)
+        return (self._as_of, refused) if refused else (as_of, None)
 
     def _grown(self) -> bool:
         return self._passes_done == 0 or any(

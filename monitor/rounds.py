@@ -142,6 +142,8 @@ class Conversation(msgspec.Struct, frozen=True):
     answer: bytes | None = None
     reasoning: bytes | None = None
     tool_calls: bytes | None = None
+    #: How many of the last messages only this request has: the next one puts others in their place.
+    passing: int = 0
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +171,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     has_tool_calls: bool = False
     #: How many user messages the request held (Higress' ``chat_round``); it drops when a conversation starts anew.
     turn: int | None = None
+    #: A number that stands for the first thing the user said: another one, and the conversation began anew.
+    opening: int | None = None
     consumer: str | None = None
     route: str | None = None
     function: str | None = None

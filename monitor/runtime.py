@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from monitor.ingest import Ingester, LogSource, StreamSource
     from monitor.prices.catalog import Catalog
+    from monitor.sources.tail import FileState
 
 log = logging.getLogger("monitor.runtime")
 
@@ -113,7 +114,6 @@ class Runtime:
 
         `on_lock` runs in the background thread when this process becomes the ingesting one.
         """
-        self._make_folder()
         self._thread = threading.Thread(target=self._background, args=(on_lock,), name="ingest", daemon=True)
         self._thread.start()
 
@@ -126,31 +126,38 @@ class Runtime:
         lock = self._lock()
         while not self._stop.is_set():
             try:
+                self._make_folder()
                 lock.acquire()
             except TimeoutError:
+                self._start_failure = None
                 self._settled.set()
                 self._stop.wait(_TAKE_OVER_S)
                 continue
-            except OSError as error:
-                log.warning("can't lock %s: %s", self.folder, error)
-                self._settled.set()
-                self._stop.wait(_TAKE_OVER_S)
+            except (OSError, ConfigError) as error:
+                self._not_started(f"can't lock {self.folder}: {error}")
                 continue
             try:
                 ingester = self._open_ingester()
                 self._start_failure = None
                 self._settled.set()
+                if self._address is not None:
+                    self.publish_address(self._address)
                 if on_lock is not None:
                     on_lock()
                 ingester.run()
             except Exception as error:
-                log.error("ingestion can't start: %s", error)
-                self._start_failure = f"ingestion can't start: {error}"
-                self._settled.set()
-                self._stop.wait(_TAKE_OVER_S)
+                self._not_started(f"ingestion can't start: {error}")
             finally:
                 self._close_ingester()
                 lock.release()
+
+    def _not_started(self, why: str) -> None:
+        """Say once why nothing is read, and wait for the next attempt."""
+        if why != self._start_failure:
+            log.error("%s", why)
+        self._start_failure = why
+        self._settled.set()
+        self._stop.wait(_TAKE_OVER_S)
 
     @property
     def settled(self) -> bool:
@@ -192,7 +199,6 @@ class Runtime:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        self.withdraw_address()
 
     def _tell(self, added: Added) -> None:
         for listener in self._listeners:
@@ -210,6 +216,8 @@ class Runtime:
     def standing(self) -> Standing:
         """How the sources stand, as far as this process can tell."""
         ingester = self._ingester
+        from monitor.sources.tail import in_the_way  # noqa: PLC0415
+
         known = {state.source: state for state in ingester.states} if ingester is not None else {}
         sources = []
         for source in self.sources():
@@ -218,8 +226,13 @@ class Runtime:
             except OSError:
                 size = None
             state = known.get(str(source.path))
-            pending = state.pending_bytes if state is not None else self._unread(self._live_sizes([str(source.path)]))
-            problems = tuple(f"{p.path}: {p.what}" for p in state.problems) if state is not None else ()
+            if state is not None:
+                pending = state.pending_bytes + state.refused_bytes
+                problems = tuple(f"{p.path}: {p.what}" for p in state.problems)
+            else:
+                pending = self._unread(self._wanted([str(source.path)]))
+                found = in_the_way(source.path) if source.path != STDIN else None
+                problems = (f"{found.path}: {found.reason}: {found.remedy}",) if found is not None else ()
             sources.append(
                 SourceStanding(str(source.path), source.kind, size is not None, size or 0, pending, problems)
             )
@@ -259,48 +272,78 @@ class Runtime:
             return (as_of if as_of is not None else self.store.as_of()), behind
         deadline = time.monotonic() + (_WAIT_FOR_OTHER_S if wait else 0.0)
         asked = time.time_ns() // 1_000_000
-        wanted = self._live_sizes()
+        wanted = self._wanted()
         while True:
             behind = self._unread(wanted)
             if behind == 0:
                 # What was there when the question came has been read, whenever that happened.
-                return (asked if wanted else self.store.as_of()), None
+                return (asked if any(wanted.values()) else self.store.as_of()), None
             if time.monotonic() >= deadline or not self.ingester_alive():
                 return self.store.as_of(), behind
             time.sleep(0.02)
 
-    def _live_sizes(self, names: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
-        sizes = {}
-        for name in names or self.store.sources() or [str(source.path) for source in self.sources()]:
-            with contextlib.suppress(OSError):
-                found = os.stat(name)
-                sizes[name] = (found.st_ino, found.st_size)
-        return sizes
-
-    def _unread(self, wanted: dict[str, tuple[int, int]]) -> int:
-        """Bytes of the live files that nobody has read yet."""
+    def _states(self, name: str) -> list[FileState]:
         from monitor.sources.tail import FileState  # noqa: PLC0415 - only a process that does not ingest asks this
 
+        return [msgspec.msgpack.decode(c.position, type=FileState) for c in self.store.checkpoints(name)]
+
+    def _wanted(self, names: Sequence[str] = ()) -> dict[str, list[tuple[int, int, int]]]:
+        """Device, inode and size of what has to be read: of each log the live file, and what it was before."""
+        wanted = {}
+        for name in names or self.store.sources() or [str(source.path) for source in self.sources()]:
+            files = []
+            with contextlib.suppress(OSError):
+                found = os.stat(name)
+                files.append((found.st_dev, found.st_ino, found.st_size))
+            known = {(state.device, state.inode) for state in self._states(name)}
+            if known and (not files or files[0][:2] not in known):
+                # Rotated, and nobody has looked since: what was written before that has another name now.
+                from monitor.sources.tail import same_log  # noqa: PLC0415
+
+                there = [(found.st_dev, found.st_ino, found.st_size) for found in same_log(name)]
+                files += [file for file in there if file[:2] in known]
+            wanted[name] = files
+        return wanted
+
+    def _unread(self, wanted: dict[str, list[tuple[int, int, int]]]) -> int:
+        """Bytes of these files that nobody has read yet."""
         unread = 0
-        for name, (inode, size) in wanted.items():
-            states = [msgspec.msgpack.decode(c.position, type=FileState) for c in self.store.checkpoints(name)]
-            seen = max((state.size for state in states if state.inode == inode and state.size <= size), default=0)
-            unread += size - seen
+        for name, files in wanted.items():
+            states = self._states(name) if files else []
+            for device, inode, size in files:
+                sizes = (s.size for s in states if (s.device, s.inode) == (device, inode) and s.size <= size)
+                unread += size - max(sizes, default=0)
         return unread
 
     def unread_bytes(self) -> int:
-        """Bytes of the live logs that no process has read yet."""
-        return self._unread(self._live_sizes([str(source.path) for source in self.sources() if source.path != STDIN]))
+        """Bytes of the logs that no process has read yet."""
+        return self._unread(self._wanted([str(source.path) for source in self.sources() if source.path != STDIN]))
+
+    def has_logs(self) -> bool:
+        """Whether there is anything to read, be it under a rotated name only."""
+        from monitor.sources.tail import same_log  # noqa: PLC0415
+
+        return any(source.path == STDIN or same_log(source.path, source.max_rotate) for source in self.sources())
 
     def ingester_alive(self) -> bool:
-        """Whether some process holds the lock just now."""
+        """Whether some process holds the lock just now. Nothing is made or changed by asking."""
         if self._ingester is not None:
             return True
+        import fcntl  # noqa: PLC0415
+
         try:
-            with self._lock():
-                return False
-        except OSError:  # filelock's Timeout is one
+            held = os.open(self.folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
             return True
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(held)
+        return False
 
     # -- links ------------------------------------------------------------------------------------
 
@@ -310,32 +353,43 @@ class Runtime:
         return self.settings.web.base_url or self.published_address() or "http://localhost:8888"
 
     def publish_address(self, url: str) -> None:
-        """Tell other processes where this one serves the page."""
+        """Tell other processes where this one serves the page. Of several the one that ingests is named."""
         self._make_folder()
         self._address = url
+        if not self.is_ingesting and self._told() not in (None, (url, os.getpid())):
+            return
         path = self.folder / ADDRESS_NAME
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}))
-        temporary.chmod(0o600)
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+            temporary.chmod(0o600)
+            temporary.replace(path)
+        except OSError as error:
+            log.warning("other processes can't be told where the page is: %s", error)
 
     def withdraw_address(self) -> None:
         """Stop telling it."""
         if self._address is not None:
-            self._address = None
-            with contextlib.suppress(OSError):
-                (self.folder / ADDRESS_NAME).unlink()
+            told, self._address = self._told(), None
+            if told is not None and told[1] == os.getpid():
+                with contextlib.suppress(OSError):
+                    (self.folder / ADDRESS_NAME).unlink()
+
+    def _told(self) -> tuple[str, int] | None:
+        """The published address and the process that serves it, where that one lives."""
+        try:
+            told = json.loads((self.folder / ADDRESS_NAME).read_text())
+            os.kill(int(told["pid"]), 0)
+            return str(told["url"]), int(told["pid"])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return None
 
     def published_address(self) -> str | None:
         """Where the page is served, or None where nobody serves it."""
         if self._address is not None:
             return self._address
-        try:
-            told = json.loads((self.folder / ADDRESS_NAME).read_text())
-            os.kill(int(told["pid"]), 0)
-            return str(told["url"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        told = self._told()
+        return None if told is None else told[0]
 
     @property
     def page_is_served(self) -> bool:
@@ -350,4 +404,5 @@ class Runtime:
             ingester.stop()
         if self._thread is not None:
             self._thread.join(timeout=5)
+        self.withdraw_address()
         self.store.close()

@@ -22,6 +22,17 @@ _RUNTIME = re.compile(r"Runtime: (?:[^\n|]{0,200} \| )*?session=(?P<key>[^\s|\"\
 _RUNTIME_ID = re.compile(r" \| sessionId=([^\s|]{1,200})")
 
 
+_AFFINITY = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):\d{1,9}")
+
+#: Marks a message that OpenClaw (2026.9) puts at the end of each request and takes out again before the next.
+_PASSING = b"BEGIN_OPENCLAW_INTERNAL_CONTEXT"
+
+
+def is_passing(message: bytes) -> bool:
+    """Whether a message (JSON text) is OpenClaw's own context for one request, and nothing that was said."""
+    return _PASSING in message[:200]
+
+
 class KeyParts(msgspec.Struct, frozen=True, gc=False):
     """The parts of a session key; all None for an id of another kind."""
 
@@ -39,8 +50,19 @@ def parts(session_id: str | None) -> KeyParts:
     pieces = session_id.split(":", 3)
     if len(pieces) < 3 or not pieces[1] or len(pieces[1]) > 64:
         return _NOTHING
-    channel = pieces[2] if len(pieces[2]) <= 64 else None
+    # With three parts the last one is only a name, such as "main".
+    channel = pieces[2] if len(pieces) == 4 and len(pieces[2]) <= 64 else None
     return KeyParts(pieces[1], channel or None)
+
+
+def affinity(header: str) -> str | None:
+    """The session id in OpenClaw's ``x-session-affinity: <id>:<n>``; None for any other text.
+
+    `n` counts resets and compactions, so it changes in the middle of a session. Only ids that
+    OpenClaw makes (UUIDs) are taken apart: in others the end may belong to the id.
+    """
+    match = _AFFINITY.fullmatch(header)
+    return match[1] if match else None
 
 
 def bounded(session_id: str) -> str:

@@ -14,7 +14,7 @@ ID = "cfe46a17-5a1e-4c0b-9d3f-000a11cf9919"
 @pytest.mark.parametrize(
     ("key", "agent", "channel"),
     [
-        ("agent:main:main", "main", "main"),
+        ("agent:main:main", "main", None),
         ("agent:main:discord:channel:1480012345678901234", "main", "discord"),
         ("agent:research:telegram:group:-1002003004005", "research", "telegram"),
         ("agent:main:cron:nightly-report", "main", "cron"),

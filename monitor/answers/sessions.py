@@ -34,6 +34,7 @@ DETAILED_ROUNDS = 20
 CONCISE_MODELS = 3
 #: A session that spoke this recently may have a turn under way that the gateway has not written yet.
 _RECENT_MS = 90_000
+NO_RESET = "No reset was seen: the figures are of the whole session."
 UNDER_WAY = "The gateway writes its log every 10 s or 64 KiB: the current turn may not be counted yet."
 
 #: Where an agent finds the id of its own session.
@@ -209,9 +210,11 @@ def get_session(
     if not session_id:
         return Session(note=HOW_TO_FIND_YOUR_ID, **ask.freshness)
     from_ms = None
+    note = None
     if since == "reset":
         find(ask, session_id)
         from_ms = last_reset(ask.store.turns(session_id))
+        note = NO_RESET if from_ms is None else None
     elif since is not None:
         from_ms = instant(since, ask.zone)
     record = find(ask, session_id, from_ms)
@@ -229,28 +232,37 @@ def get_session(
         models=shown,
         more_models=len(models) - len(shown) or None,
         since=None if from_ms is None else rfc3339(from_ms),
-        note=UNDER_WAY if recent else None,
+        note=" ".join(filter(None, (note, UNDER_WAY if recent else None))) or None,
         rounds=rounds,
         rounds_cursor=older,
         **ask.freshness,
     )
 
 
-def last_reset(turns: Sequence[tuple[int, int]]) -> int | None:
-    """When the conversation last began anew, from how many user messages each request held.
+def last_reset(rounds: Sequence[tuple[int, int | None, int | None]]) -> int | None:
+    """When the conversation last began anew (``/new``, a reset; a compaction looks the same).
 
-    The number falls when a client starts over (``/new``, a reset, a compaction). It falls for one
-    request only where something else speaks in the session, such as a call that finds a title;
-    that is no new beginning. None where it never fell.
+    `rounds`: (start, user messages in the request, opening) in order. A conversation is known by
+    its opening; where a client comes back to one that has only grown, what was in between was
+    something small that spoke in the same session, such as a call that finds a title. None where it
+    never began anew.
     """
-    began, level = None, 0
-    for index, (started, turn) in enumerate(turns):
-        if turn < level:
-            later = turns[index + 1][1] if index + 1 < len(turns) else turn
-            if later >= level:
+    seen: dict[int | None, tuple[int, int | None]] = {}
+    began: int | None = None
+    for index, (started, turn, opening) in enumerate(rounds):
+        count = turn or 0
+        before = seen.get(opening)
+        if opening is None and before is not None and count == 1 and before[0] >= 3:
+            # Without messages in the log only the numbers tell: one call between two that belong together.
+            later = rounds[index + 1][1] if index + 1 < len(rounds) else None
+            if later is not None and later >= before[0]:
                 continue
-            began = started
-        level = turn
+        if before is None or count < before[0]:
+            began = started if seen else None
+            seen[opening] = count, began
+        else:
+            began = before[1]
+            seen[opening] = count, began
     return began
 
 

@@ -23,7 +23,7 @@ import msgspec
 import xxhash
 
 from monitor.rounds import UNKNOWN_TIME, Conversation, Position, Round, SessionSource
-from monitor.session_keys import bounded, runtime_line
+from monitor.session_keys import affinity, bounded, is_passing, runtime_line
 from monitor.sources import usage as token_usage
 from monitor.sources.times import epoch_ms
 
@@ -186,6 +186,7 @@ class _Seen(msgspec.Struct, gc=False):
     start: bytes
     position: Position
     names: tuple[str, ...]
+    opening: int | None
 
 
 class HigressReader:
@@ -369,6 +370,7 @@ class HigressReader:
         start: Position,
         position: Position,
         names: tuple[str, ...],
+        opening: int | None,
     ) -> None:
         """Remember where the messages end in the escaped line, if that can be proved.
 
@@ -383,7 +385,7 @@ class HigressReader:
         size = begin + len(escaped) - at
         prefix = memoryview(record)[at : at + size]
         hashed = xxhash.xxh3_64_intdigest(prefix, self._seed)
-        seen = _Seen(size, hashed, bytes(prefix[-_TAIL:]), start.digest, position, names)
+        seen = _Seen(size, hashed, bytes(prefix[-_TAIL:]), start.digest, position, names, opening)
         candidates = self._seen.setdefault(guess, [])
         if known is not None:
             candidates.remove(known)
@@ -441,12 +443,13 @@ class HigressReader:
         outer = around.line
         if not _is_round(log, unknown, outer.method):
             return Skipped("non_ai")
-        conversation, names = self._conversation(record, log, known, where)
+        conversation, names, opening = self._conversation(record, log, known, where)
         session_id: str | None = None
         source: SessionSource | None = None
         aliases: tuple[str, ...] = ()
         if log.session_id:
-            session_id, source = bounded(log.session_id), "header"
+            source = "header"
+            session_id, aliases = _named(log.session_id, names)
         elif names:
             session_id, source, aliases = bounded(names[0]), "inferred", tuple(map(bounded, names[1:]))
 
@@ -489,6 +492,7 @@ class HigressReader:
             response_type=_label(log.response_type),
             has_tool_calls=conversation is not None and conversation.tool_calls not in _NO_CALLS,
             turn=token_usage.count(log.chat_round),
+            opening=opening,
             consumer=_label(log.consumer),
             route=_label(outer.route_name),
             function=_label(log.function),
@@ -503,17 +507,19 @@ class HigressReader:
 
     def _conversation(
         self, record: bytes, log: AiLog, known: _Seen | None, where: tuple[bytes, int, int] | None
-    ) -> tuple[Conversation | None, tuple[str, ...]]:
-        """What was said, and the session names that OpenClaw wrote into it."""
+    ) -> tuple[Conversation | None, tuple[str, ...], int | None]:
+        """What was said, the session names that OpenClaw wrote into it, and what stands for its beginning."""
         raw = bytes(log.messages)
         question, system, answer = _text(log.question), _text(log.system), _text(log.answer)
         reasoning, tool_calls = _text(log.reasoning), _text(log.tool_calls)
         if not raw and not (question or system or answer or reasoning or tool_calls):
-            return None, ()
+            return None, (), None
         base = start = Position.start(system)
         messages: tuple[bytes, ...] = ()
         truncated: bytes | None = None
         names: tuple[str, ...] = ()
+        opening: int | None = None
+        passing = 0
         settled = known is not None
         whole: Callable[[], tuple[bytes, ...]] | None = None
         end = base
@@ -524,25 +530,33 @@ class HigressReader:
                 if not listed or listed[0] != self._marker_text or known.start != start.digest:
                     raise ValueError("another array was cut")
                 messages, base, names = tuple(listed[1:]), known.position, known.names
+                opening = known.opening
                 whole = _Whole(record)
                 new = raw[1 + len(self._marker_text) : -1]
             else:
                 messages = tuple(listed)
+                opening = _opening(messages)
                 if b"Runtime: " in raw or (system is not None and b"Runtime: " in system):
                     names = _session_names(messages, system)
                 settled = where is not None and _settled(messages)
                 new = raw[1:-1]
-            end = base.after(messages)
+            end = stays = base.after(messages)
+            if messages and is_passing(messages[-1]):
+                passing = 1
+                stays = base.after(messages[:-1])
+                new = new.removesuffix(messages[-1]).removesuffix(b",")
+                if question is not None and len(messages) > 1 and is_passing(question):
+                    question = _content(messages[-2])
             if where is not None and settled:
-                self._remember(record, where, known, new, start, end, names)
+                self._remember(record, where, known, new, start, stays, names, opening)
         elif known is not None:
             raise ValueError("another array was cut")
         elif raw[:1] == b'"':
             truncated = raw
         conversation = Conversation(
-            messages, end, base, whole, system, truncated, question, answer, reasoning, tool_calls
+            messages, end, base, whole, system, truncated, question, answer, reasoning, tool_calls, passing
         )
-        return conversation, names
+        return conversation, names, opening
 
 
 class _Whole:
@@ -711,9 +725,37 @@ def _session_names(messages: tuple[bytes, ...], system: bytes | None) -> tuple[s
     return ()
 
 
+def _named(header: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The session of a header, and its other names.
+
+    Where OpenClaw's header and its own line name the same session id, the session key is the better
+    name: it stays the same over resets.
+    """
+    session_id = affinity(header)
+    if len(names) > 1 and names[1] in (header, session_id):
+        return bounded(names[0]), tuple(dict.fromkeys((bounded(names[1]), bounded(header))))
+    if session_id is not None:
+        return session_id, (header,)
+    return bounded(header), ()
+
+
+def _opening(messages: tuple[bytes, ...]) -> int | None:
+    """A number for what a user said first; looked for as far as `_settled` says that nothing changes it."""
+    for message in messages[:_BEGINNING]:
+        if _is_users(message) and not is_passing(message):
+            return xxhash.xxh3_64_intdigest(message) >> 1  # SQLite's integers have a sign
+    return None
+
+
+def _content(message: bytes) -> bytes | None:
+    """The content of a message as it was logged."""
+    fields = _decode_fields(message)
+    return _text(fields["content"]) if "content" in fields else None
+
+
 def _settled(messages: tuple[bytes, ...]) -> bool:
     """Whether messages that follow can't change what `_session_names` finds."""
-    return len(messages) >= _BEGINNING or any(map(_is_users, messages))
+    return len(messages) >= _BEGINNING or any(_is_users(m) and not is_passing(m) for m in messages)
 
 
 def _is_users(message: bytes) -> bool:

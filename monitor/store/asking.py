@@ -170,14 +170,14 @@ def top_sessions(db: sqlite3.Connection, labels: Labels, since: int | None, limi
     return records[:limit]
 
 
-def session_turns(db: sqlite3.Connection, name: str) -> list[tuple[int, int]]:
-    """Start and user messages of the rounds of a session that count them."""
+def session_turns(db: sqlite3.Connection, name: str) -> list[tuple[int, int | None, int | None]]:
+    """Start, user messages and opening of the rounds of a session that tell any of them."""
     rows = db.execute(
-        "SELECT rid, turn FROM round WHERE sid = (SELECT sid FROM session_name WHERE name = ?) "
-        "AND turn IS NOT NULL ORDER BY rid",
+        "SELECT rid, turn, opening FROM round WHERE sid = (SELECT sid FROM session_name WHERE name = ?) "
+        "AND (turn IS NOT NULL OR opening IS NOT NULL) ORDER BY rid",
         (name,),
     )
-    return [(started_at(rid), turn) for rid, turn in rows]
+    return [(started_at(rid), turn, opening) for rid, turn, opening in rows]
 
 
 def unnamed_records(db: sqlite3.Connection, labels: Labels) -> list[SessionRecord]:

@@ -250,8 +250,8 @@ class Store(Protocol):
         """The sessions that spent the most, their sums from `since` on."""
         ...
 
-    def turns(self, name: str) -> Sequence[tuple[int, int]]:
-        """(start in ms, user messages) of each round of a session that counts them, in order."""
+    def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:
+        """(start in ms, user messages, opening) of each round of a session that tells any of them, in order."""
         ...
 
     def unnamed(self) -> Sequence[SessionRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,7 @@ _ROUND_COLUMNS = """
   nano INTEGER,
   latency INTEGER, ttft INTEGER,
   status INTEGER,
-  turn INTEGER,
+  turn INTEGER, opening INTEGER,
   flags INTEGER NOT NULL,         -- 1 success, 2 cost is a lower bound, 4 tool calls, 8 content kept,
                                   -- 16 session inferred, 32 normal, 64 stream, 128 convention is not openai
   request_id TEXT, response_id TEXT,
@@ -213,7 +214,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
                         "start `session-monitor ingest` or `serve` once, which brings it up to date"
                     )
                 return db
-            db.execute("PRAGMA journal_mode = WAL")
+            _use_wal(db)
             db.execute("PRAGMA synchronous = NORMAL")
             if version < VERSION:
                 _migrate(db)
@@ -253,6 +254,18 @@ def explaining(path: Path) -> Iterator[None]:
                 f"{path} can't be used just now: {error}. See that its disk has room and that its folder can be written"
             ) from error
         raise
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Change to write-ahead logging; SQLite does not wait by itself where several processes do so at once."""
+    for attempt in range(100):
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or attempt == 99:
+                raise
+            time.sleep(0.05)
 
 
 def _checked_version(db: sqlite3.Connection, path: Path) -> int:

@@ -171,8 +171,8 @@ class SqliteStore:
         """The sessions that spent the most, their sums from `since` on."""
         return self._ask(lambda db, labels: asking.top_sessions(db, labels, since, limit), [])
 
-    def turns(self, name: str) -> Sequence[tuple[int, int]]:
-        """(start in ms, user messages) of each round of a session that counts them, in order."""
+    def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:
+        """(start in ms, user messages, opening) of each round of a session that tells any of them, in order."""
         return self._ask(lambda db, _: asking.session_turns(db, _text(name)), [])
 
     def unnamed(self) -> Sequence[SessionRecord]:

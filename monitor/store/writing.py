@@ -7,6 +7,7 @@ out of it; and every total grows by what a GROUP BY over the rest says. The same
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence, Set
 from typing import Any
@@ -22,6 +23,8 @@ from monitor.store.schema import ADD, BATCH_TABLE, COUNTS, DAY_MS, EPOCH_MS, QUA
 
 SUCCESS, LOWER_BOUND, TOOL_CALLS, CONTENT, INFERRED, NORMAL, STREAM, CONVENTION = (1 << bit for bit in range(8))
 SOURCE_BITS = {"higress": 1, "openclaw": 2, "usage": 4}
+#: What OpenClaw (2026.9) writes before a user's words: ``[Sun 2026-11-22 00:17 UTC] ``.
+_STAMP = re.compile(r"^\[[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d [^\]\n]{1,12}\] ")
 _CACHE_LIMIT = 100_000
 #: Less than every round id.
 _BEFORE_ALL = -(1 << 63)
@@ -30,7 +33,7 @@ _PREVIEW = 160
 _COUNT_NAMES = ", ".join(COUNTS)
 _ROUND_NAMES = (
     "rid, key, sid, facet, model, price, input, output, reasoning, cached, cache_write, cache_write_1h, "
-    "nano, latency, ttft, status, turn, flags, request_id, response_id, extra"
+    "nano, latency, ttft, status, turn, opening, flags, request_id, response_id, extra"
 )
 _QUARTER = f"at - at % {QUARTER_MS}"
 _DAY = f"at - at % {DAY_MS}"
@@ -226,6 +229,7 @@ class Writer:
                     r.ttft_ms,
                     r.status,
                     r.turn,
+                    r.opening,
                     flags,
                     r.request_id,
                     r.response_id,
@@ -236,7 +240,7 @@ class Writer:
                     preview(conversation) if keeps and conversation is not None else None,
                 )
             )
-        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 25)})", rows)
+        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 26)})", rows)
         db.execute(f"INSERT INTO round SELECT {_ROUND_NAMES} FROM batch")
 
     def _place(self, r: Round) -> tuple[int, int]:
@@ -395,8 +399,9 @@ def preview(conversation: Conversation) -> str | None:
         value = next((p.get("text") for p in value if isinstance(p, dict) and isinstance(p.get("text"), str)), None)
     if not isinstance(value, str):
         return None
-    # OpenClaw's own line about the session is no part of what was asked.
-    line = " ".join(value.split("\nRuntime: ", 1)[0][: 4 * _PREVIEW].split())
+    # OpenClaw's own line about the session and its time stamp are no part of what was asked.
+    asked = _STAMP.sub("", value.split("\nRuntime: ", 1)[0][: 4 * _PREVIEW])
+    line = " ".join(asked.split())
     return line[:_PREVIEW] or None
 
 

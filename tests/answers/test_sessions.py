@@ -91,14 +91,32 @@ def test_since_a_time_only_what_came_after_counts(tmp_path: Path) -> None:
         ([1, 2, 3], None),  # never began anew
         ([1, 2, 3, 1, 2], 3),  # /new
         ([1, 2, 3, 1, 4, 5], None),  # something small spoke in between
-        ([1, 2, 1, 3, 1, 2, 3], 4),  # both
+        ([2, 3, 3, 2, 3], 3),  # a short conversation, and another one
         ([3, 4, 2, 3], 2),  # a compaction leaves a summary
         ([5, 1], 1),  # just now
         ([], None),
     ],
 )
-def test_a_conversation_begins_anew_where_fewer_messages_stay(turns: list[int], began: int | None) -> None:
-    assert last_reset(list(enumerate(turns))) == began
+def test_without_messages_in_the_log_the_number_of_turns_tells_a_reset(turns: list[int], began: int | None) -> None:
+    assert last_reset([(at, turn, None) for at, turn in enumerate(turns)]) == began
+
+
+@pytest.mark.parametrize(
+    ("rounds", "began"),
+    [
+        ("A1 A2 A3", None),
+        ("A1 A2 B1 B2", 2),  # another first message: /new, however few the turns
+        ("A1 B1", 1),
+        ("A1 A2 T1 A3", None),  # a title was looked for, and the conversation went on
+        ("A1 T1 A1 A2", None),
+        ("A1 A2 B1 T1 B2", 2),
+        ("A1 A2 A3 A1", 3),  # the same first words again
+        ("A1 A2 B1 A1 A2", 3),  # and after another conversation
+    ],
+)
+def test_a_conversation_is_known_by_how_it_began(rounds: str, began: int | None) -> None:
+    listed = [(at, int(text[1:]), ord(text[0])) for at, text in enumerate(rounds.split())]
+    assert last_reset(listed) == began
 
 
 def test_since_the_reset_counts_this_conversation_only(tmp_path: Path) -> None:
@@ -106,6 +124,8 @@ def test_since_the_reset_counts_this_conversation_only(tmp_path: Path) -> None:
     session = get_session(ask, SESSION, since="reset")
     assert session.messages_count == 2
     assert session.since == "2026-02-01T09:34:00Z"
+    whole = asking(tmp_path / "b", [made(1, turn=1), made(2, turn=2)])
+    assert "whole session" in (get_session(whole, SESSION, since="reset").note or "")
 
 
 def test_a_session_that_just_spoke_may_have_a_turn_under_way(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -15,9 +14,10 @@ import click
 from monitor.answers import documents, health, links, sessions, stats
 from monitor.answers.base import Answer, Asking, NotFound
 from monitor.answers.rounds import each_round
-from monitor.config import load
-from monitor.faces.cli.main import FAILED, as_json, common
+from monitor.config import ConfigError, load
+from monitor.faces.cli.main import FAILED, as_json, common, fail
 from monitor.runtime import Runtime
+from monitor.store.base import StoreError
 
 #: Reading less than this takes no time that anybody notices.
 _WORTH_A_WORD = 50_000_000
@@ -28,12 +28,21 @@ def opened(data_dir: Path | None, config: Path | None, log_path: Sequence[str]) 
     from filelock import Timeout  # noqa: PLC0415
 
     runtime = Runtime(load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path])
+    piped = "-" in log_path
+    if not runtime.has_logs() or (runtime.ingester_alive() and not piped):
+        return runtime
+    # Always a pass, whatever the sizes say: a file may have been rotated, or replaced by one of its size.
     unread = runtime.unread_bytes()
-    if unread and not runtime.ingester_alive():
-        if unread > _WORTH_A_WORD:
-            click.echo(f"reading {unread:,} bytes of log first", err=True)
-        with contextlib.suppress(Timeout), runtime.ingesting() as ingester:
+    if unread > _WORTH_A_WORD:
+        click.echo(f"reading {unread:,} bytes of log first", err=True)
+    try:
+        with runtime.ingesting() as ingester:
             ingester.once()
+    except Timeout:
+        if piped:
+            fail(FAILED, "standard input can't be read while another process ingests: name another --data-dir")
+    except (OSError, StoreError, ConfigError) as error:
+        click.echo(f"session-monitor: the logs were not read: {error}", err=True)
     return runtime
 
 
@@ -42,6 +51,12 @@ def print_answer(answer: Answer, json_: bool, table: Callable[[], None]) -> None
         click.echo(json.dumps(answer.small(), ensure_ascii=False, indent=2))
     else:
         table()
+        _say_if_late(answer.as_of, answer.behind_bytes)
+
+
+def _say_if_late(as_of: str | None, behind_bytes: int | None) -> None:
+    if behind_bytes:
+        click.echo(f"{behind_bytes:,} bytes of log are not read: this is as of {as_of or 'before them'}", err=True)
 
 
 @click.command("list")
@@ -139,6 +154,7 @@ def show_command(
             if value:
                 text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 click.echo(f"  {label}: {shown(text)}")
+    _say_if_late(session.as_of, session.behind_bytes)
 
 
 def _whole_id(ask: Asking, part: str) -> str:

@@ -14,6 +14,8 @@ from monitor.faces.cli.main import FAILED, UNREADABLE, common, fail
 
 #: How long `--once` waits for another process that ingests.
 _WAIT_S = 600.0
+#: The same for standard input, which nobody else can read: a moment, in case a command holds the lock.
+_WAIT_TO_READ_S = 5.0
 
 
 @click.command("ingest")
@@ -57,7 +59,8 @@ def ingest_command(
     sources = runtime.sources()
     if not sources:
         fail(UNREADABLE, "there is no log to read: name one with --log-path")
-    if any(source.path == STDIN for source in sources):
+    piped = any(source.path == STDIN for source in sources)
+    if piped:
         once = True  # a stream is over when it ends
     if once:
         for source in sources:
@@ -68,7 +71,7 @@ def ingest_command(
                     pass
             except OSError as error:
                 fail(UNREADABLE, f"{source.path}: {error.strerror}: name another file with --log-path")
-    deadline = time.monotonic() + _WAIT_S
+    deadline = time.monotonic() + (_WAIT_TO_READ_S if piped else _WAIT_S)
     while True:
         try:
             with runtime.ingesting() as ingester:
@@ -84,9 +87,11 @@ def ingest_command(
                 return
         except Timeout:
             # Another process ingests: either it passes the present end of the logs, or its lock comes free.
-            if once and runtime.unread_bytes() == 0:
+            if once and not piped and runtime.unread_bytes() == 0:
                 click.echo("another process has read everything", err=True)
                 return
+            if piped and time.monotonic() > deadline:
+                fail(FAILED, "standard input can't be read while another process ingests: name another --data-dir")
             if once and time.monotonic() > deadline:
                 fail(FAILED, "another process ingests into this data directory and does not get to the end")
             time.sleep(0.1 if once else 2.0)

@@ -97,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="session-monitor: %(message)s")
     try:
         code = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is where the caller closed it
+            sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else OK)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)

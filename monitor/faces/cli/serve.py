@@ -59,6 +59,8 @@ def serve_command(
     if not no_ingest:
         runtime.sources()  # a source that may not be read is said before anything is served
     if http is None:
+        if "-" in log_path:
+            raise ConfigError("--log-path -: standard input belongs to MCP here; use `ingest --log-path -`, or --http")
         serving.serve_stdio(runtime, web=not no_web, ingest=not no_ingest, text_only=text_only)
         return
     host, port = _address(http)

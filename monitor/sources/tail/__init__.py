@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from monitor.sources.tail.chunks import Chunk, FileState
 from monitor.sources.tail.follow import LiveSize, Tail, live_size
-from monitor.sources.tail.problems import Problem
+from monitor.sources.tail.problems import Problem, in_the_way
+from monitor.sources.tail.rotation import same_log
 
-__all__ = ["Chunk", "FileState", "LiveSize", "Problem", "Tail", "live_size"]
+__all__ = ["Chunk", "FileState", "LiveSize", "Problem", "Tail", "in_the_way", "live_size", "same_log"]

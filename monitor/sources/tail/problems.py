@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from typing import Literal
 
 import msgspec
@@ -18,6 +20,22 @@ class Problem(msgspec.Struct, frozen=True):
     reason: str
     remedy: str
     count: int = 1
+
+
+def in_the_way(path: str | os.PathLike[str]) -> Problem | None:
+    """What keeps the file of this name from being read, as far as a look tells without opening it."""
+    path = os.fspath(path)
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return unreadable(path, error)
+    if not stat.S_ISREG(found.st_mode):
+        return not_a_file(path)
+    if not os.access(path, os.R_OK):
+        return unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return None
 
 
 def missing(path: str) -> Problem:

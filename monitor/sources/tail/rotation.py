@@ -136,6 +136,11 @@ class Rotation:
         return None
 
 
+def same_log(path: str | os.PathLike[str], max_rotate: int = 100) -> list[os.stat_result]:
+    """The files that belong to one configured path now, oldest first."""
+    return [entry.found for entry in Rotation(os.path.abspath(path), max_rotate).look()]
+
+
 def steady(mtime_ns: int) -> bool:
     """Whether a change from now on would show in this time stamp."""
     return time.time_ns() - mtime_ns > _RACY_NS

@@ -86,13 +86,13 @@ class Batch:
                 place = self._known_end(conversation.end.digest)
                 if place is None:
                     mine = True
-                    place = self._store(base, parent, messages, conversation.end, start=start, said=said)
+                    place = self._store_new(base, parent, messages, conversation.end, start, said, conversation.passing)
         else:
             if base.count:
                 if conversation.whole is None:
                     raise ValueError(f"round {key.hex()}: a conversation with a base needs `whole`")
                 messages = conversation.whole()
-            place, start, mine = self._from_the_start(conversation.system, messages, said)
+            place, start, mine = self._from_the_start(conversation.system, messages, said, conversation.passing)
             if base.count:
                 start = base.count
         if place is None:
@@ -107,7 +107,7 @@ class Batch:
         self._rounds.append((second, key, piece, own, start, row_proof(key, piece, own, start)))
 
     def _from_the_start(
-        self, system: bytes | None, messages: tuple[bytes, ...], said: Said
+        self, system: bytes | None, messages: tuple[bytes, ...], said: Said, passing: int
     ) -> tuple[Known | None, int, bool]:
         """Store a conversation that is given completely behind the longest part of it that is known.
 
@@ -128,7 +128,7 @@ class Batch:
             end = trail[leading - 1]
             parent = self._store(at, parent, messages[depth:leading], end, start=start)
             at, depth = end, leading
-        return self._store(at, parent, messages[depth:], trail[-1], start=start, said=said), start, True
+        return self._store_new(at, parent, messages[depth:], trail[-1], start, said, passing), start, True
 
     def _deepest(self, begin: Position, trail: list[Position], leading: int) -> tuple[int, Known | None]:
         """How much of a conversation is known, in messages, and the piece that ends there."""
@@ -163,6 +163,23 @@ class Batch:
                 known = Known(*row)
                 self._known.put(digest, known, 300)
         return known
+
+    def _store_new(
+        self,
+        at: Position,
+        parent: Known | None,
+        messages: Sequence[bytes],
+        end: Position,
+        start: int,
+        said: Said,
+        passing: int,
+    ) -> Known:
+        """Store what a round added, cut before the messages that the next round will not have."""
+        if 0 < passing < len(messages):
+            staying, messages = messages[:-passing], messages[-passing:]
+            before, at = at, at.after(staying)
+            parent = self._known_end(at.digest) or self._store(before, parent, staying, at, start=start)
+        return self._store(at, parent, messages, end, start=start, said=said)
 
     def _store(
         self,
