@@ -118,6 +118,7 @@ class SessionRow(Part):
     unpriced: Unpriced | None = None
     unmetered_rounds: int | None = None
     lower_bound_rounds: int | None = None
+    estimated_rounds: int | None = None
     failed_rounds: int
     avg_latency_ms: int | None = None
     consumer: str | None = None
@@ -152,6 +153,7 @@ class Session(Answer):
     unpriced: Unpriced | None = None
     unmetered_rounds: int | None = Field(default=None, description="Rounds whose tokens the log does not tell.")
     lower_bound_rounds: int | None = Field(default=None, description="Rounds that cost at least what is counted.")
+    estimated_rounds: int | None = Field(default=None, description="Rounds priced by a stand-in list.")
     failed_rounds: int | None = None
     avg_latency_ms: int | None = None
     consumer: str | None = None
@@ -355,6 +357,7 @@ def _figures(ask: Asking, record: SessionRecord) -> dict[str, Any]:
         "unpriced": unpriced(record.slices),
         "unmetered_rounds": counts.unmetered or None,
         "lower_bound_rounds": counts.lower_bound or None,
+        "estimated_rounds": sum(p.counts.rounds for p in record.slices if p.price.status == "estimated") or None,
         "failed_rounds": counts.failed,
         "avg_latency_ms": mean_ms(counts.latency_total_ms, counts.latency_rounds),
         "consumer": record.consumer,

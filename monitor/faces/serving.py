@@ -133,7 +133,14 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
     try:
         listener = listening_socket(host, port)
     except OSError as error:
-        raise ConfigError(f"--http {host}:{port}: {error.strerror}: name another port, or stop what uses it") from None
+        other = runtime.published_address()
+        hint = "name another port, or stop what uses it"
+        if other is not None and other.endswith(f":{port}"):
+            hint = (
+                "a session-monitor that an agent started serves the page there. Name another port; or end the "
+                "agent's sessions once, start this one first, and let agents use it (`skill install --http`)"
+            )
+        raise ConfigError(f"--http {host}:{port}: {error.strerror}: {hint}") from None
     server, notices = with_notices(runtime, text_only=text_only)
     inner = _mcp_app(server)
 

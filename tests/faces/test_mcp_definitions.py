@@ -1,6 +1,6 @@
 """What clients read before they ask: every definition as it is kept in a file, and how much of it there may be.
 
-`SESSION_MONITOR_SNAPSHOTS=write` in the environment writes the files anew; look at what has changed.
+`UPDATE_SNAPSHOTS=write` in the environment writes the files anew; look at what has changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from monitor.samples.profiles import Client as Speaker
 pytestmark = pytest.mark.anyio
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-WRITE = os.environ.get("SESSION_MONITOR_SNAPSHOTS") == "write"
+WRITE = os.environ.get("UPDATE_SNAPSHOTS") == "write"
 KINDS = ("tools", "prompts", "resources", "resource_templates")
 
 #: What `tools/list` may weigh; it stands in every conversation of every client. Measured: 15.9 KB.
@@ -104,7 +104,7 @@ async def test_definitions_are_those_that_were_looked_at(empty: Runtime, kind: s
     if WRITE:
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    assert found == json.loads(file.read_text("utf-8")), f"write {file.name} anew with SESSION_MONITOR_SNAPSHOTS=write"
+    assert found == json.loads(file.read_text("utf-8")), f"write {file.name} anew with UPDATE_SNAPSHOTS=write"
 
 
 async def test_both_eras_list_the_same(empty: Runtime) -> None:

@@ -94,7 +94,9 @@ def list_command(
                 )
                 for s in answer.sessions
             ],
-            "No session yet: session-monitor doctor says what is missing.",
+            "No session matches."
+            if any(query[name] for name in ("since", "until", "model", "consumer", "search"))
+            else "No session yet: session-monitor doctor says what is missing.",
         )
 
     print_answer(answer, json_, table)
@@ -142,17 +144,17 @@ def show_command(
         return
     click.echo(
         f"{shown(name)}\n  {session.messages_count} rounds, {_n(session.total_tokens)} tokens, "
-        f"{_cost(session.cost)}\n  {session.url}"
+        f"{_on_a_line(session.cost)}\n  {session.url}"
     )
     for row in each_round(ask, name, content=not no_content, new_only=True, newest=rounds):
         mark = "" if row.success else f"  FAILED {row.status if row.status is not None else ''}"
         click.echo(
             f"\n#{row.round}  {row.timestamp or '-'}  {shown(row.model or '-')}  {_n(row.input_tokens)} in, "
-            f"{_n(row.output_tokens)} out  {_cost(row.cost)}{mark}"
+            f"{_n(row.output_tokens)} out  {_on_a_line(row.cost)}{mark}"
         )
         for label, value in (("Q", row.question), ("R", row.reasoning), ("A", row.answer), ("T", row.tool_calls)):
             if value:
-                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                text = _text(value)
                 click.echo(f"  {label}: {shown(text)}")
     _say_if_late(session.as_of, session.behind_bytes)
 
@@ -299,7 +301,9 @@ def doctor_command(
 
 
 #: Columns that make no sense when they are folded.
-_WHOLE = frozenset(("rounds", "tokens", "sessions", "input", "output", "cached", "ok", "updated", "date"))
+_WHOLE = frozenset(("rounds", "tokens", "sessions", "input", "output", "cached", "cost", "ok", "updated", "date"))
+#: Width of a table that goes into a file or another program.
+_WIDE = 200
 
 # -- tables ---------------------------------------------------------------------------------------
 
@@ -320,7 +324,10 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: st
         table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name in _WHOLE)
     for row in rows:
         table.add_row(*(Text(shown(str(cell))) for cell in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    console.print(table)
 
 
 def shown(text: str) -> str:
@@ -329,6 +336,17 @@ def shown(text: str) -> str:
         char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"
         for char in text
     )
+
+
+def _text(value: Any) -> str:
+    """What was said, for people: the texts of a list of parts, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        texts = [part["text"] for part in value if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        if texts:
+            return "\n".join(texts)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _when(time: str | None, ask: Asking) -> str:
@@ -341,9 +359,14 @@ def _n(value: int | None) -> str:
 
 
 def _cost(cost: dict[str, float] | None) -> str:
+    """One currency a line, so that a narrow table can hold two."""
     if cost is None:
         return "-"
-    return " + ".join(f"{currency} {value:,.6f}".rstrip("0").rstrip(".") for currency, value in cost.items())
+    return "\n".join(f"{currency} {value:,.6f}".rstrip("0").rstrip(".") for currency, value in cost.items())
+
+
+def _on_a_line(cost: dict[str, float] | None) -> str:
+    return _cost(cost).replace("\n", " + ")
 
 
 def _percent(value: float | None) -> str:
