@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from monitor.answers import documents, health, links, sessions, stats
 from monitor.answers.base import Answer, Asking, NotFound
 from monitor.answers.rounds import each_round
 from monitor.config import ConfigError, load
-from monitor.faces.cli.main import FAILED, as_json, common, fail
+from monitor.faces.cli.main import FAILED, as_json, common, fail, json_text, shown
 from monitor.runtime import Runtime
 from monitor.store.base import StoreError
 
@@ -48,7 +47,7 @@ def opened(data_dir: Path | None, config: Path | None, log_path: Sequence[str]) 
 
 def print_answer(answer: Answer, json_: bool, table: Callable[[], None]) -> None:
     if json_:
-        click.echo(json.dumps(answer.small(), ensure_ascii=False, indent=2))
+        click.echo(json_text(answer.small(), indent=2))
     else:
         table()
         _say_if_late(answer.as_of, answer.behind_bytes)
@@ -135,11 +134,11 @@ def show_command(
     session = sessions.get_session(ask, name)
     if json_:
         # Streamed: a session may have any number of rounds.
-        document = json.dumps(documents.head(session), ensure_ascii=False, indent=2)
+        document = json_text(documents.head(session), indent=2)
         click.echo(document[: document.rindex("\n}")] + ',\n  "rounds": [', nl=False)
         each = documents.rounds(ask, name, newest=rounds, content=not no_content, new_only=messages == "new")
         for index, document_round in enumerate(each):
-            click.echo((",\n    " if index else "\n    ") + json.dumps(document_round, ensure_ascii=False), nl=False)
+            click.echo((",\n    " if index else "\n    ") + json_text(document_round), nl=False)
         click.echo("\n  ]\n}")
         return
     click.echo(
@@ -328,14 +327,6 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: st
     if not console.is_terminal:
         console = Console(width=_WIDE)
     console.print(table)
-
-
-def shown(text: str) -> str:
-    """Log text that can't steer a terminal: control and formatting characters are shown, not obeyed."""
-    return "".join(
-        char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"
-        for char in text
-    )
 
 
 def _text(value: Any) -> str:

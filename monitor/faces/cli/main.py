@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +18,8 @@ from monitor import __version__
 from monitor.config import ConfigError
 
 OK, FAILED, USAGE, NOT_FOUND, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_C1 = re.compile("[\x7f-\x9f]")
 
 
 class Options:
@@ -88,8 +93,22 @@ def cli() -> None:
 
 def fail(code: int, message: str) -> NoReturn:
     """Say what is wrong on standard error and end with `code`."""
-    click.echo(f"session-monitor: {message}", err=True)
+    click.echo(f"session-monitor: {shown(message)}", err=True)
     sys.exit(code)
+
+
+def shown(text: str) -> str:
+    """Log text that can't steer a terminal: control and formatting characters are shown, not obeyed."""
+    return "".join(
+        char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"
+        for char in text
+    )
+
+
+def json_text(data: Any, *, indent: int | None = None) -> str:
+    """Data as JSON that can't steer a terminal either: JSON leaves DEL and the C1 control characters as they are."""
+    text = json.dumps(data, ensure_ascii=False, indent=indent)
+    return _C1.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

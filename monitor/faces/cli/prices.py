@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from monitor.answers import prices
-from monitor.faces.cli.ask import opened, print_answer, print_table, shown
-from monitor.faces.cli.main import as_json, common
+from monitor.faces.cli.ask import opened, print_answer, print_table
+from monitor.faces.cli.main import as_json, common, shown
 
 
 @click.command("prices")
