@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -664,3 +665,38 @@ def test_permissions_of_a_log_are_told_when_it_cannot_be_read(tmp_path: Path) ->
         (state,) = reader.ingester.states
         assert any(str(log) in problem.path for problem in state.problems)
     os.rmdir(log)
+
+
+def test_a_log_that_cannot_be_opened_is_never_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, log = os.open, tmp_path / "access.log"
+
+    def refused(path: Any, *more: Any, **named: Any) -> int:
+        if os.fspath(path) == str(log):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *more, **named)
+
+    log.write_bytes(record())
+    with reading(tmp_path, log) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", refused)
+            assert reader.once() == 0
+            as_of, behind = reader.ingester.catch_up(0.1)
+            assert (as_of, behind) == (None, log.stat().st_size)
+        assert reader.once() == 1
+        as_of, behind = reader.ingester.catch_up(0.1)
+        assert as_of is not None
+        assert behind is None
+
+
+def test_two_names_of_one_file_count_once_and_each_knows_how_far_it_was_read(tmp_path: Path) -> None:
+    log, other = tmp_path / "access.log", tmp_path / "hard.log"
+    log.write_bytes(record() + 3 * nothing_unique(model="other") + b"junk\n")
+    other.hardlink_to(log)
+    with reading(tmp_path, log, other) as reader:
+        assert reader.once() == 4
+        assert {len(reader.store.checkpoints(str(path))) for path in (log, other)} == {1}
+        reader.restart()
+        with log.open("ab") as file:
+            file.write(nothing_unique(model="other"))
+        assert reader.once() == 1
+        assert {line.count for line in reader.store.skipped()} == {1}

@@ -14,7 +14,7 @@ from filelock import Timeout
 from monitor.config import ConfigError, load
 from monitor.runtime import ADDRESS_NAME, Runtime
 from monitor.samples import DEMO, lines
-from tests.helpers import wait_for
+from tests.helpers import script, wait_for
 
 
 class Folder:
@@ -133,3 +133,67 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     runtime = Runtime(load(None, data_dir=tmp_path / "file" / "data"))
     with pytest.raises(ConfigError, match="--data-dir"), runtime.ingesting():
         pass
+
+
+def test_what_was_written_before_a_rotation_is_not_taken_for_read(folder: Folder) -> None:
+    folder.write(folder.records[:10])
+    with folder.runtime().ingesting() as ingester:
+        ingester.once()
+    folder.write(folder.records[10:20])
+    folder.log.rename(f"{folder.log}.1")
+    for _ in range(2):
+        assert folder.runtime().asking(wait=False).behind_bytes == sum(map(len, folder.records[10:20]))
+        folder.log.touch()  # at first there is no new file, then an empty one
+    with folder.runtime().ingesting() as ingester:
+        ingester.once()
+    assert folder.runtime().asking(wait=False).behind_bytes is None
+
+
+def test_of_two_pages_the_one_of_the_ingesting_process_is_told_and_stays(folder: Folder) -> None:
+    code = """
+import json, os, sys, time
+with open(sys.argv[1], "w") as file:
+    json.dump({"url": "http://localhost:8899", "pid": os.getpid()}, file)
+print("told", flush=True)
+sys.stdin.read()
+"""
+    folder.data.mkdir()
+    with script(code, folder.data / ADDRESS_NAME) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "told\n"
+        second, reader = folder.runtime(), folder.runtime()
+        second.publish_address("http://localhost:9000")
+        assert reader.base_url == "http://localhost:8899"
+        assert second.base_url == "http://localhost:9000"
+        second.close()
+        assert reader.base_url == "http://localhost:8899"
+        third = folder.runtime()
+        third.publish_address("http://localhost:9001")
+        third.start()
+        wait_for("the ingesting one is told", lambda: reader.base_url == "http://localhost:9001")
+        other.stdin.close()
+
+
+def test_a_page_is_still_told_after_ingestion_failed_and_went_on(folder: Folder) -> None:
+    folder.data.mkdir()
+    database = folder.data / "monitor.db"
+    database.write_bytes(b"something else" * 100)
+    runtime, reader = folder.runtime(), folder.runtime()
+    runtime.publish_address("http://localhost:9000")
+    runtime.start()
+    wait_for("it failed", lambda: runtime.settled)
+    assert not runtime.is_ingesting
+    database.unlink()
+    wait_for("it ingests", lambda: runtime.is_ingesting)
+    assert reader.base_url == "http://localhost:9000"
+
+
+def test_a_folder_that_cannot_be_made_is_a_problem_and_no_end_of_the_server(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    runtime = Runtime(load(None, data_dir=tmp_path / "file" / "data"))
+    runtime.start()
+    wait_for("it failed", lambda: runtime.settled)
+    assert any("--data-dir" in problem for problem in runtime.standing().problems)
+    assert not runtime.ingester_alive()
+    runtime.close()

@@ -54,6 +54,8 @@ def get_round(
         stored = ask.store.round(None, key=key) if len(key) == 16 else None
         if stored is None:
             raise NotFound(f"No round {round_id[:64]!r}: copy round_id from get_session with response_format=detailed.")
+        if session_id is not None and stored.round.session_id != find(ask, session_id).session_id:
+            raise NotFound(f"Round {round_id} is not one of session {session_id[:200]!r}: leave session_id out.")
     elif session_id is not None and number is not None:
         record = find(ask, session_id)
         stored = ask.store.round(session_id, number)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.answers.base import BadQuestion
+from monitor.answers.base import BadQuestion, rfc3339
 from monitor.answers.periods import instant, last_days
 
 NOW = datetime(2026, 3, 29, 12, 0, tzinfo=UTC)
@@ -65,3 +65,9 @@ def understood(text: str) -> str | None:
 def test_anything_else_is_refused_with_the_forms_that_are_understood(text: str) -> None:
     said = understood(text)
     assert said is None or "2026-02-01" in said
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "0001-01-01", "99999w", "9999-12-31T23:59:59-14:00"])
+def test_times_that_no_calendar_can_show_are_the_first_or_the_last(text: str) -> None:
+    assert rfc3339(instant(text, KATHMANDU)) in ("1970-01-01T00:00:00Z", "9999-12-30T00:00:00Z")
+    assert rfc3339(last_days(10**9, KATHMANDU)).startswith("1970-01-0")

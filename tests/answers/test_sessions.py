@@ -196,6 +196,11 @@ def test_content_is_given_only_where_it_is_open(tmp_path: Path) -> None:
         get_round(ask, None, round_id="zz")
     with pytest.raises(BadQuestion, match="which round"):
         get_round(ask, SESSION)
+    other = asking(tmp_path, [made(7, session_id="other")])
+    [row] = rounds_of(other, "other").rounds
+    assert get_round(other, "other", round_id=row.round_id).round == 1
+    with pytest.raises(NotFound, match="not one of session"):
+        get_round(other, SESSION, round_id=row.round_id)
 
 
 def test_attributes_that_we_do_not_know_are_content_too(tmp_path: Path) -> None:

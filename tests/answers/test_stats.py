@@ -131,3 +131,22 @@ def test_an_agent_would_say_it_in_two_sentences_and_a_link(tmp_path: Path) -> No
     assert spoken.endswith("http://localhost:8888/session?id=agent%3Amain%3Amain")
     assert words.money({"USD": 0.000000004}) == "$0.000000004"
     assert words.money(None) == "an unknown amount"
+
+
+def test_rounds_without_a_time_are_in_no_period_of_a_spender(tmp_path: Path) -> None:
+    ask = asking(tmp_path, [made(1), made(2, started_at=UNKNOWN_TIME)])
+    (all_time,) = top_spenders(ask).rows
+    assert all_time.rounds == 2
+    (period,) = top_spenders(ask, days=3650).rows
+    assert (period.rounds, period.cost) == (1, {"USD": 0.0015})
+
+
+def test_the_share_of_a_spender_whose_tokens_are_unknown_is_unknown(tmp_path: Path) -> None:
+    ask = asking(tmp_path, [made(1, consumer="alice"), made(2, NOTHING, consumer="bob", usage=Usage(None, None))])
+    shares = {row.name: row.share for row in top_spenders(ask, "consumer").rows}
+    assert shares == {"alice": 1.0, "bob": None}
+
+
+def test_a_session_without_rounds_in_a_period_has_no_times_in_it(tmp_path: Path) -> None:
+    answer = get_session(asking(tmp_path, [made(1)]), "agent:main:main", since="2027-01-01")
+    assert (answer.messages_count, answer.created_at, answer.updated_at, answer.note) == (0, None, None, None)

@@ -177,3 +177,37 @@ def test_the_beginning_of_an_overlay_is_printed_for_models_without_a_price(place
     filled = re.sub(r"(?m)^# (per|input|output|source)", r"\1", overlay.read_text()).replace('"0.00"', '"1.25"')
     overlay.write_text(filled)
     assert load_prices(overlay).rows
+
+
+def test_a_log_that_was_rotated_since_is_read_before_an_answer(place: Place) -> None:
+    line = place.log.read_bytes().splitlines()[0].replace(b'"request_id":"', b'"request_id":"new')
+    with place.log.open("ab") as file:
+        file.write(line + b"\n")
+    place.log.rename(f"{place.log}.1")
+    place.log.touch()
+    assert ask(place, "doctor")["rounds"] == place.expected.total.rounds + 1
+
+
+def test_a_directory_in_place_of_a_log_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "folder.log").mkdir()
+    out, _ = run("doctor", "--data-dir", tmp_path / "other", "--log-path", tmp_path / "folder.log", code=1)
+    assert "not a regular file" in out
+
+
+def test_standard_input_belongs_to_mcp_where_that_is_served(tmp_path: Path) -> None:
+    _, said = run("serve", "--data-dir", tmp_path / "data", "--log-path", "-", code=2)
+    assert "--log-path -" in said
+
+
+def test_ids_in_an_error_or_in_json_cannot_steer_the_terminal(place: Place) -> None:
+    line = place.log.read_bytes().splitlines()[0]
+    start = line.index(b'\\"session_id\\":\\"') + 17
+    end = line.index(b'\\"', start)
+    with place.log.open("ab") as file:
+        for name in (b"one", b"two"):
+            file.write(line[:start] + b"wiped\\\\u001b[2J" + "\x9b".encode() + name + line[end:] + b"\n")
+    _, said = run("show", "wiped", *place.arguments(), code=3)
+    out, _ = run("list", "--search", "wiped", "--json", *place.arguments())
+    assert "part of several" in said
+    assert not {"\x1b", "\x9b"} & {*said, *out}
+    assert len(json.loads(out)["sessions"]) == 2

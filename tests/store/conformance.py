@@ -570,6 +570,9 @@ class StoreConformance:
             assert search("laundry", "PUBLIC:*") == set()
             assert search("laundry", "nothing", "private:?") == {"private:b"}
             assert search("private", "public:*") == {"private:b"}
+            # Python's patterns, as wherever else a scope is looked at: SQL reads the second one as "! or p".
+            assert search("laundry", "[!p]*") == set()
+            assert search("laundry", "[!p]*", "[!x]ublic*") == {"public:a"}
             first = store.session("private:b")
             assert first is not None
             assert first.question == "the laundry money"

@@ -51,13 +51,13 @@ def key(number: int) -> bytes:
 def complete(messages: Messages, system: bytes | None = None, **said: bytes | None) -> Conversation:
     """A conversation whose source recognised nothing."""
     end = Position.start(system).after(messages)
-    return Conversation(messages, end, START, None, system, **said)
+    return Conversation(messages, end, START, None, system, **said)  # type: ignore[arg-type]
 
 
 def after(base: Position, everything: Messages, system: bytes | None = None, **said: bytes | None) -> Conversation:
     """A conversation whose source had seen it up to `base`."""
     new = everything[base.count :]
-    return Conversation(new, base.after(new), base, lambda: everything, system, **said)
+    return Conversation(new, base.after(new), base, lambda: everything, system, **said)  # type: ignore[arg-type]
 
 
 def not_needed() -> Messages:

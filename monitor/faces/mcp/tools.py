@@ -65,6 +65,9 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
         response_format: Annotated[
             Literal["concise", "detailed"], Field(description="detailed adds all models and the newest 20 rounds.")
         ] = "concise",
+        cursor: Annotated[
+            str | None, Field(description="rounds_cursor of a detailed answer, for older rounds.")
+        ] = None,
     ) -> Annotated[CallToolResult, Session]:
         """What this conversation (session) has cost so far: spend, tokens (input, output, reasoning, cached), model,
         rounds, failures, and a link for the user. Pass your own session id."""
@@ -74,6 +77,7 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
                 session_id,
                 since=since,
                 detailed=response_format == "detailed",
+                cursor=cursor,
                 most_models=sessions.CONCISE_MODELS if response_format == "concise" else None,
                 content_scope=scope,
             ),
