@@ -22,7 +22,11 @@ _RUNTIME = re.compile(r"Runtime: (?:[^\n|]{0,200} \| )*?session=(?P<key>[^\s|\"\
 _RUNTIME_ID = re.compile(r" \| sessionId=([^\s|]{1,200})")
 
 
-_AFFINITY = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):\d{1,9}")
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_AFFINITY = re.compile(rf"({_UUID}):(\d{{1,9}})")
+_MADE_ID = re.compile(_UUID)
+#: What OpenClaw (2026.9) writes before a user's words: ``[Sun 2026-11-22 00:17 UTC] ``.
+_STAMP = re.compile(r"^\[[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d [^\]\n]{1,12}\] ")
 
 #: Marks a message that OpenClaw (2026.9) puts at the end of each request and takes out again before the next.
 _PASSING = b"BEGIN_OPENCLAW_INTERNAL_CONTEXT"
@@ -63,6 +67,22 @@ def affinity(header: str) -> str | None:
     """
     match = _AFFINITY.fullmatch(header)
     return match[1] if match else None
+
+
+def generation(header: str) -> int | None:
+    """The number of resets and compactions in ``x-session-affinity: <id>:<n>``; None for any other text."""
+    match = _AFFINITY.fullmatch(header)
+    return int(match[2]) if match else None
+
+
+def is_made_id(session_id: str) -> bool:
+    """Whether an id is one that OpenClaw makes: a UUID, which nobody can guess."""
+    return _MADE_ID.fullmatch(session_id) is not None
+
+
+def without_additions(text: str) -> str:
+    """What a user wrote, without OpenClaw's time stamp before it and its line about the session behind it."""
+    return _STAMP.sub("", text.split("\nRuntime: ", 1)[0]).rstrip()
 
 
 def bounded(session_id: str) -> str:

@@ -7,7 +7,6 @@ out of it; and every total grows by what a GROUP BY over the rest says. The same
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Sequence, Set
 from typing import Any
@@ -16,15 +15,13 @@ import msgspec
 
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Conversation, Round
-from monitor.session_keys import parts
+from monitor.session_keys import is_made_id, parts, without_additions
 from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound
 from monitor.store.history import History
 from monitor.store.schema import ADD, BATCH_TABLE, COUNTS, DAY_MS, EPOCH_MS, QUARTER_MS, SUMS
 
 SUCCESS, LOWER_BOUND, TOOL_CALLS, CONTENT, INFERRED, NORMAL, STREAM, CONVENTION = (1 << bit for bit in range(8))
 SOURCE_BITS = {"higress": 1, "openclaw": 2, "usage": 4}
-#: What OpenClaw (2026.9) writes before a user's words: ``[Sun 2026-11-22 00:17 UTC] ``.
-_STAMP = re.compile(r"^\[[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d [^\]\n]{1,12}\] ")
 _CACHE_LIMIT = 100_000
 #: Less than every round id.
 _BEFORE_ALL = -(1 << 63)
@@ -267,8 +264,11 @@ class Writer:
         if sid is not None:
             return sid
         db = self._db
-        # An id owns its session. Aliases come out of what was said, so they must never catch another session's rounds.
+        # An id owns its session. Aliases come out of what was said, so they must never catch another session's rounds;
+        # but an id that OpenClaw makes can't be guessed, and some of its calls name only that (a compaction does).
         row = db.execute("SELECT sid FROM session WHERE kind = ? AND session_id = ?", (kind, name)).fetchone()
+        if row is None and kind == 0 and is_made_id(name):
+            row = db.execute("SELECT sid FROM session_name WHERE name = ?", (name,)).fetchone()
         if row is None:
             key = parts(r.session_id)
             cursor = db.execute(
@@ -399,9 +399,7 @@ def preview(conversation: Conversation) -> str | None:
         value = next((p.get("text") for p in value if isinstance(p, dict) and isinstance(p.get("text"), str)), None)
     if not isinstance(value, str):
         return None
-    # OpenClaw's own line about the session and its time stamp are no part of what was asked.
-    asked = _STAMP.sub("", value.split("\nRuntime: ", 1)[0][: 4 * _PREVIEW])
-    line = " ".join(asked.split())
+    line = " ".join(without_additions(value)[: 4 * _PREVIEW].split())
     return line[:_PREVIEW] or None
 
 

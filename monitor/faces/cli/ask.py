@@ -16,6 +16,7 @@ from monitor.answers.rounds import each_round
 from monitor.config import ConfigError, load
 from monitor.faces.cli.main import FAILED, as_json, common, fail, json_text, shown
 from monitor.runtime import Runtime
+from monitor.session_keys import without_additions
 from monitor.store.base import StoreError
 
 #: Reading less than this takes no time that anybody notices.
@@ -153,7 +154,7 @@ def show_command(
         )
         for label, value in (("Q", row.question), ("R", row.reasoning), ("A", row.answer), ("T", row.tool_calls)):
             if value:
-                text = _text(value)
+                text = without_additions(_text(value)) if label == "Q" else _text(value)
                 click.echo(f"  {label}: {shown(text)}")
     _say_if_late(session.as_of, session.behind_bytes)
 
