@@ -35,6 +35,7 @@ CONCISE_MODELS = 3
 #: A session that spoke this recently may have a turn under way that the gateway has not written yet.
 _RECENT_MS = 90_000
 NO_RESET = "No reset was seen: the figures are of the whole session."
+SINCE_RESET = "Counted since the conversation last began anew; a compaction counts as that."
 UNDER_WAY = "The gateway writes its log every 10 s or 64 KiB: the current turn may not be counted yet."
 
 #: Where an agent finds the id of its own session.
@@ -216,7 +217,7 @@ def get_session(
     if since == "reset":
         find(ask, session_id)
         from_ms = last_reset(ask.store.turns(session_id))
-        note = NO_RESET if from_ms is None else None
+        note = NO_RESET if from_ms is None else SINCE_RESET
     elif since is not None:
         from_ms = instant(since, ask.zone)
     record = find(ask, session_id, from_ms)

@@ -124,6 +124,13 @@ def test_each_message_is_kept_once_although_the_last_one_passes(tmp_path: Path, 
     assert sizes[1] < 2.5 * sizes[0]
 
 
+def test_a_reset_is_seen_by_openclaws_own_count_although_the_user_says_the_same_again() -> None:
+    before, same = (read(line([said(RUNTIME)], n, session_id=f"{ID}:0")) for n in range(2))
+    after = read(line([said(RUNTIME)], 2, session_id=f"{ID}:1"))
+    assert before.opening == same.opening != after.opening
+    assert read(line([], 3, session_id=f"{ID}:1")).opening == after.opening  # also without messages in the log
+
+
 def test_another_first_message_is_another_beginning() -> None:
     one, same = read(line([said("hi"), CONTEXT])), read(line([said("hi"), said("ok", "assistant"), said("more")]))
     other = read(line([said("hello"), CONTEXT]))

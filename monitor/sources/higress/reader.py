@@ -11,7 +11,7 @@ import msgspec
 import xxhash
 
 from monitor.rounds import Conversation, Position, Round, SessionSource
-from monitor.session_keys import bounded, is_passing
+from monitor.session_keys import bounded, generation, is_passing
 from monitor.sources import usage as token_usage
 from monitor.sources.higress.ai_log import COUNTS, AiLog, AiLogDecoder, details_of, is_round
 from monitor.sources.higress.fields import (
@@ -189,6 +189,9 @@ class HigressReader:
         if log.session_id:
             source = "header"
             session_id, aliases = named(log.session_id, names)
+            resets = generation(log.session_id)
+            if resets is not None:
+                opening = resets  # OpenClaw counts them itself, whatever was said first
         elif names:
             session_id, source, aliases = bounded(names[0]), "inferred", tuple(map(bounded, names[1:]))
 
