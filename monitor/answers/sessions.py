@@ -101,45 +101,12 @@ class RoundRow(Part):
     tool_calls: Any = None
 
 
-class SessionRow(Part):
-    """A session in a list."""
-
-    session_id: str
-    created_at: str | None = None
-    updated_at: str | None = None
-    messages_count: int
-    total_input_tokens: int | None = None
-    total_output_tokens: int | None = None
-    total_reasoning_tokens: int | None = None
-    total_cached_tokens: int | None = None
-    total_cache_write_tokens: int | None = None
-    total_tokens: int | None = None
-    model: str | None = None
-    cost: Money | None = None
-    unpriced: Unpriced | None = None
-    unmetered_rounds: int | None = None
-    lower_bound_rounds: int | None = None
-    estimated_rounds: int | None = None
-    failed_rounds: int
-    avg_latency_ms: int | None = None
-    consumer: str | None = None
-    agent: str | None = None
-    channel: str | None = None
-    parent_session: str | None = None
-    aliases: list[str] = []
-    session_source: str | None = None
-    sources: list[str] = []
-    question: str | None = None
-    url: str
-
-
-class Session(Answer):
-    """What one session cost so far."""
+class SessionFigures(Part):
+    """What is told of a session wherever it is told."""
 
     session_id: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
-    since: str | None = Field(default=None, description="Figures count from here, not from the session's start.")
     messages_count: int | None = Field(default=None, description="Rounds: model requests with their answers.")
     total_input_tokens: int | None = Field(default=None, description="Holds cache reads and writes.")
     total_output_tokens: int | None = Field(default=None, description="Holds reasoning.")
@@ -148,8 +115,6 @@ class Session(Answer):
     total_cache_write_tokens: int | None = None
     total_tokens: int | None = None
     model: str | None = None
-    models: list[ModelShare] = []
-    more_models: int | None = Field(default=None, description="How many models are not named here.")
     cost: Money | None = Field(default=None, description="Per currency; absent when nothing has a price.")
     unpriced: Unpriced | None = None
     unmetered_rounds: int | None = Field(default=None, description="Rounds whose tokens the log does not tell.")
@@ -165,6 +130,24 @@ class Session(Answer):
     session_source: str | None = None
     sources: list[str] = []
     url: str | None = None
+
+
+class SessionRow(SessionFigures):
+    """A session in a list."""
+
+    session_id: str
+    messages_count: int
+    failed_rounds: int
+    question: str | None = None
+    url: str
+
+
+class Session(SessionFigures, Answer):
+    """What one session cost so far."""
+
+    since: str | None = Field(default=None, description="Figures count from here, not from the session's start.")
+    models: list[ModelShare] = []
+    more_models: int | None = Field(default=None, description="How many models are not named here.")
     note: str | None = None
     rounds: list[RoundRow] = []
     rounds_cursor: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
 import msgspec
@@ -27,13 +26,3 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     currency: str | None = None
     #: Where the price comes from, for people: list, entry, and the day from which it holds.
     source: str | None = None
-
-
-def to_nano(amount: Decimal) -> int:
-    """Round an amount of a currency half up to whole nano-units."""
-    return int((amount * NANO).to_integral_value(ROUND_HALF_UP))
-
-
-def from_nano(nano: int) -> Decimal:
-    """The exact amount."""
-    return Decimal(nano) / NANO

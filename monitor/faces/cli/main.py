@@ -22,15 +22,6 @@ OK, FAILED, USAGE, NOT_FOUND, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _C1 = re.compile("[\x7f-\x9f]")
 
 
-class Options:
-    """What every command takes: where the data is, how it is set up, what is followed."""
-
-    def __init__(self, data_dir: Path | None, config: Path | None, log_path: Sequence[str]) -> None:
-        self.data_dir = data_dir
-        self.config = config
-        self.log_paths = [Path(path) for path in log_path]
-
-
 class Commands(click.Group):
     """Loads a command's module when the command is used, so that `--help` and `serve` start fast."""
 
