@@ -85,6 +85,15 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 NO_USAGE = Usage()
 
 
+class ReportedCost(msgspec.Struct, frozen=True, gc=False):
+    """What the source itself says that a round cost; kept beside our own figure, never instead of it."""
+
+    #: Nano-units (1e-9) of the currency unit.
+    nano: int
+    #: ISO 4217, such as ``USD``.
+    currency: str
+
+
 class Position(msgspec.Struct, frozen=True, gc=False):
     """A place in a conversation: how many messages lie before it, and a digest that only they have.
 
@@ -181,6 +190,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     host: str | None = None
     request_id: str | None = None
     response_id: str | None = None
+    #: A cost that stands in the record (OpenClaw's transcripts, usage records).
+    reported: ReportedCost | None = None
     conversation: Conversation | None = None
     #: What the source said besides, as a JSON object: raw counts, details, fields that are new to us.
     extra: bytes | None = None

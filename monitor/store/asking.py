@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from monitor.prices.money import Cost
-from monitor.rounds import Round, Usage
+from monitor.rounds import ReportedCost, Round, Usage
 from monitor.store.base import (
     Counts,
     RoundPage,
@@ -248,7 +248,7 @@ def grown_sessions(db: sqlite3.Connection, mark: int | None) -> tuple[int, Seque
 _ROUND_COLUMNS = (
     "r.rid, r.key, r.sid, r.model, r.price, r.input, r.output, r.reasoning, r.cached, r.cache_write, "
     "r.cache_write_1h, r.nano, r.latency, r.ttft, r.status, r.turn, r.flags, r.request_id, r.response_id, r.extra, "
-    "f.source, f.consumer, f.route, f.function, f.user_id, f.host"
+    "r.reported, f.source, f.consumer, f.route, f.function, f.user_id, f.host"
 )
 
 
@@ -319,7 +319,7 @@ def _stored(row: tuple[Any, ...], labels: Labels, number: int, session_id: str |
     (rid, key, _, model, price, input_, output, reasoning, cached, write, write_1h, nano, latency, ttft, status) = row[
         :15
     ]
-    turn, flags, request_id, response_id, extra, source, consumer, route, function, user_id, host = row[15:]
+    turn, flags, request_id, response_id, extra, reported, source, consumer, route, function, user_id, host = row[15:]
     tag = labels.price(price)
     usage = Usage(input_, output, reasoning, cached, write, write_1h, lower_bound=bool(flags & LOWER_BOUND))
     source_of_id: Literal["header", "inferred"] | None = None
@@ -349,6 +349,11 @@ def _stored(row: tuple[Any, ...], labels: Labels, number: int, session_id: str |
             host=labels.name(host),
             request_id=request_id,
             response_id=response_id,
+            reported=(
+                None
+                if reported is None or tag.reported_currency is None
+                else ReportedCost(reported, tag.reported_currency)
+            ),
             extra=extra.encode() if extra else None,
         ),
         cost=Cost(tag.status, nano, tag.currency, tag.source),

@@ -5,13 +5,14 @@ Every engine passes the same conformance suite (tests/store/conformance.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
+from monitor.budgets import BudgetSum
 from monitor.prices.money import Cost, CostStatus
-from monitor.rounds import Round
+from monitor.rounds import Round, Usage
 
 SortBy = Literal["cost", "updated", "created", "tokens", "rounds"]
 Grain = Literal["hour", "day", "month"]
@@ -81,6 +82,21 @@ class Added(msgspec.Struct, frozen=True):
     duplicates: int
     #: The ids of sessions that grew.
     sessions: tuple[str, ...]
+    #: How many messages about budgets wait to be sent because of it.
+    alerts: int = 0
+
+
+#: What a round costs: model, host, start in ms since 1970, usage.
+Pricing = Callable[[str | None, str | None, int, Usage], Cost]
+
+
+class RepricedRounds(msgspec.Struct, frozen=True):
+    """What a new price list did to stored rounds."""
+
+    rounds: int
+    changed: int
+    #: Rounds that are in the sums and stored no longer: they keep the price that they had.
+    kept: int
 
 
 # -- what comes out -------------------------------------------------------------------------------
@@ -106,6 +122,8 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     latency_rounds: int = 0
     ttft_total_ms: int | None = None
     ttft_rounds: int = 0
+    #: What the source itself says that they cost, in nano-units of the price tag's `reported_currency`.
+    reported_nano: int | None = None
 
 
 class PriceTag(msgspec.Struct, frozen=True, gc=False):
@@ -116,6 +134,8 @@ class PriceTag(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
     #: The version of the price list that was applied.
     version: str | None = None
+    #: Of the costs that the source reports for these rounds; None where it reports none.
+    reported_currency: str | None = None
 
 
 class Slice(msgspec.Struct, frozen=True, gc=False):
@@ -219,6 +239,35 @@ class Content(msgspec.Struct, frozen=True):
     tool_calls: bytes | None = None
 
 
+class Delivery(msgspec.Struct, frozen=True):
+    """A message about a budget on its way to one channel."""
+
+    alert: int
+    channel: str
+    budget: str
+    #: What is told, as a JSON object.
+    facts: bytes
+    tries: int = 0
+    #: ``waiting``, ``sent`` or ``failed``.
+    state: str = "waiting"
+    #: Why the last try failed.
+    error: str | None = None
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A share of a budget that was passed. One that nobody was to be told of has no deliveries."""
+
+    budget: str
+    at: int
+    slot: str
+    #: In millionths of the limit.
+    share: int
+    limit: str
+    crossed_at: int
+    facts: bytes
+    deliveries: tuple[Delivery, ...]
+
+
 class Store(Protocol):
     """Where rounds are kept. One process writes, any number read."""
 
@@ -313,6 +362,32 @@ class Store(Protocol):
 
     def grown_since(self, mark: int | None) -> tuple[int, Sequence[str]]:
         """A mark for now, and the ids of the sessions that grew since an earlier one; none for a mark of None."""
+        ...
+
+    def budget_sums(self, name: str, at: int | None = None, slot: str | None = None) -> Sequence[BudgetSum]:
+        """What a budget counted, the newest period first; of one period and under one value where asked."""
+        ...
+
+    def budget_rules(self) -> Mapping[str, str]:
+        """The rules by which the sums of budgets are counted, by name."""
+        ...
+
+    def alerts(self, limit: int = 100) -> Sequence[Alert]:
+        """Shares of budgets that were passed, the newest first, and who was told."""
+        ...
+
+    def due(self, now: int) -> Sequence[Delivery]:
+        """Messages about budgets that are to be sent now."""
+        ...
+
+    def delivered(self, delivery: Delivery, *, error: str | None = None, again_at: int | None = None) -> None:
+        """Write down how sending went: done, failed for good, or to be tried again."""
+        ...
+
+    def reprice(
+        self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None
+    ) -> RepricedRounds:
+        """Price every stored round anew, and bring all sums up to that."""
         ...
 
     def verify(self) -> list[str]:

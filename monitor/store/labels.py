@@ -32,7 +32,7 @@ class Labels:
             return self._prices[number]
         except KeyError:
             row = self._db.execute(
-                "SELECT status, currency, source, version FROM price WHERE id = ?", (number,)
+                "SELECT status, currency, source, version, reported_currency FROM price WHERE id = ?", (number,)
             ).fetchone()
-            tag = self._prices[number] = PriceTag(row[0], row[1] or None, row[2] or None, row[3] or None)
+            tag = self._prices[number] = PriceTag(row[0], *(text or None for text in row[1:]))
             return tag

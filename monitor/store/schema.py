@@ -36,16 +36,18 @@ COUNTS = (
     "latency_rounds",
     "ttft",
     "ttft_rounds",
+    "reported",
 )
 #: Sums that stay NULL as long as no round knows the figure; the others are never NULL.
-MAYBE = frozenset(("input", "output", "reasoning", "cached", "cache_write", "nano", "latency", "ttft"))
+MAYBE = frozenset(("input", "output", "reasoning", "cached", "cache_write", "nano", "latency", "ttft", "reported"))
 
-_COUNT_COLUMNS = ",\n  ".join(f"{c} INTEGER" if c in MAYBE else f"{c} INTEGER NOT NULL" for c in COUNTS)
+#: The first schema had no `reported`.
+_COUNT_COLUMNS = ",\n  ".join(f"{c} INTEGER" if c in MAYBE else f"{c} INTEGER NOT NULL" for c in COUNTS[:14])
 
 #: How a set of rows of ``round`` (or ``batch``, which has the same columns) is summed.
 SUMS = """count(*), sum(NOT flags & 1), sum(input IS NULL AND output IS NULL), sum((flags & 2) != 0),
   sum(input), sum(output), sum(reasoning), sum(cached), sum(cache_write), sum(nano),
-  sum(latency), count(latency), sum(ttft), count(ttft)"""
+  sum(latency), count(latency), sum(ttft), count(ttft), sum(reported)"""
 
 #: How sums are added to sums that are there: an unknown figure changes nothing.
 ADD = ",\n  ".join(
@@ -68,7 +70,8 @@ _ROUND_COLUMNS = """
   status INTEGER,
   turn INTEGER, opening INTEGER,
   flags INTEGER NOT NULL,         -- 1 success, 2 cost is a lower bound, 4 tool calls, 8 content kept,
-                                  -- 16 session inferred, 32 normal, 64 stream, 128 convention is not openai
+                                  -- 16 session inferred, 32 normal, 64 stream, 128 convention is not openai,
+                                  -- 256 the log lost counts (2 holds that, and parts without a price)
   request_id TEXT, response_id TEXT,
   extra TEXT"""
 
@@ -153,6 +156,7 @@ CREATE TABLE skipped (
 #: A batch while it is being added: the same columns as ``round``, and what only sessions keep.
 BATCH_TABLE = f"""
 CREATE TEMP TABLE IF NOT EXISTS batch ({_ROUND_COLUMNS},
+  reported INTEGER,
   at INTEGER NOT NULL, source_bit INTEGER NOT NULL, weight REAL NOT NULL, question TEXT
 )"""
 
@@ -168,8 +172,62 @@ def _first(db: sqlite3.Connection) -> None:
             db.execute(statement)
 
 
+def _second(db: sqlite3.Connection) -> None:
+    """Costs that sources report, budgets, and who was told of them."""
+    for table in ("round", "session_slice", "quarter", "day", "total"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN reported INTEGER")
+    # Of a lower bound that was kept before, nobody can tell any more whose it was: it stays one.
+    db.execute("UPDATE round SET flags = flags | 256 WHERE flags & 2")
+    for statement in _SECOND_TABLES.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+_SECOND_TABLES = """
+CREATE TABLE new_price (
+  id INTEGER PRIMARY KEY,
+  status TEXT NOT NULL, currency TEXT NOT NULL, source TEXT NOT NULL, version TEXT NOT NULL,
+  reported_currency TEXT NOT NULL, -- of the cost that the source reports; empty where it reports none
+  UNIQUE (status, currency, source, version, reported_currency)
+);
+INSERT INTO new_price SELECT id, status, currency, source, version, '' FROM price;
+DROP TABLE price;
+ALTER TABLE new_price RENAME TO price;
+CREATE TABLE budget (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  rule TEXT NOT NULL              -- JSON, what its sums depend on: other than the configured, they are made anew
+);
+CREATE TABLE budget_sum (
+  budget INTEGER NOT NULL,
+  at INTEGER NOT NULL,            -- when the period begins, ms since 1970; 0 for budgets of a session
+  slot TEXT NOT NULL,             -- whose money it is: a session, or a value of what the budget is kept per
+  currency TEXT NOT NULL,         -- empty for rounds without a cost
+  nano INTEGER NOT NULL, tokens INTEGER NOT NULL, rounds INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+  PRIMARY KEY (budget, at, slot, currency)
+) WITHOUT ROWID;
+CREATE TABLE alert (
+  id INTEGER PRIMARY KEY,
+  budget TEXT NOT NULL,
+  at INTEGER NOT NULL, slot TEXT NOT NULL,
+  share INTEGER NOT NULL,         -- that was passed, in millionths of the limit
+  "limit" TEXT NOT NULL,
+  crossed_at INTEGER NOT NULL,
+  facts TEXT NOT NULL,            -- JSON, as they stood then
+  UNIQUE (budget, at, slot, share, "limit")
+);
+CREATE TABLE delivery (
+  alert INTEGER NOT NULL, channel TEXT NOT NULL,
+  state TEXT NOT NULL,            -- waiting, sent, failed
+  tries INTEGER NOT NULL, next_at INTEGER NOT NULL, done_at INTEGER, error TEXT,
+  PRIMARY KEY (alert, channel)
+) WITHOUT ROWID;
+CREATE INDEX delivery_waiting ON delivery (next_at) WHERE state = 'waiting';
+"""
+
+
 #: One step a schema version, in order; a released step is never edited.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
 VERSION = len(MIGRATIONS)
 
 

@@ -15,15 +15,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from monitor.store import asking, sums, writing
+from monitor.budgets import BudgetBook, BudgetSum
+from monitor.store import alerts, asking, sums, writing
 from monitor.store.base import (
     Added,
+    Alert,
     Batch,
     Bucket,
     Checkpoint,
     Content,
+    Delivery,
     Dimension,
     Grain,
+    Pricing,
+    RepricedRounds,
     RoundPage,
     SessionPage,
     SessionQuery,
@@ -33,6 +38,8 @@ from monitor.store.base import (
     StoredRound,
     StoreError,
 )
+from monitor.store.changing import Repricer
+from monitor.store.counters import budget_sums
 from monitor.store.history import History
 from monitor.store.labels import Labels
 from monitor.store.schema import COUNTS, connect, explaining
@@ -70,13 +77,21 @@ class SqliteStore:
         read_only: Open for questions only; the folder may still be empty then, and stays so.
         keep_content: Whether conversations are kept besides counts.
         price_version: Names the price list by which the costs of added rounds were worked out.
+        budgets: What is counted along; sums of budgets that are new or changed are made when it opens. Without it
+            the sums that are there stay as they are.
 
     Raises:
         StoreError: for a file that is damaged, newer or not ours.
     """
 
     def __init__(
-        self, folder: Path, *, read_only: bool = False, keep_content: bool = True, price_version: str = ""
+        self,
+        folder: Path,
+        *,
+        read_only: bool = False,
+        keep_content: bool = True,
+        price_version: str = "",
+        budgets: BudgetBook | None = None,
     ) -> None:
         self.folder = folder
         self.path = folder / DATABASE
@@ -90,7 +105,10 @@ class SqliteStore:
         if not read_only:
             self._write_db = connect(self.path, read_only=False)
             self._write_history = History(folder) if keep_content else None
-            self._writer = writing.Writer(self._write_db, self._write_history)
+            self._writer = writing.Writer(self._write_db, self._write_history, budgets)
+            if budgets is not None:
+                with explaining(self.path):
+                    self._writer.count_budgets()
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -105,6 +123,45 @@ class SqliteStore:
             raise StoreError(f"{self.path} was opened for reading only")
         with self._lock, explaining(self.path):
             return self._writer.add(batch, self.price_version)
+
+    def reprice(
+        self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None
+    ) -> RepricedRounds:
+        """Price every stored round anew by `pricing`, and bring all sums up to that.
+
+        `progress` is called with the number of rounds that were looked at so far. May be interrupted at
+        any time and run again.
+
+        Raises:
+            StoreError: opened for reading only, or the disk is full or broken.
+        """
+        writer, db = self._writer, self._write_db
+        if writer is None or db is None:
+            raise StoreError(f"{self.path} was opened for reading only")
+        with explaining(self.path):
+            with self._lock:
+                repricer = Repricer(db, writer, pricing, version)
+            more = True
+            while more:
+                # Between two steps others may add what they have read.
+                with self._lock:
+                    more = repricer.step()
+                if progress is not None:
+                    progress(repricer.seen)
+            with self._lock:
+                (counted,) = db.execute("SELECT ifnull(sum(rounds), 0) FROM total").fetchone()
+        return RepricedRounds(repricer.seen, repricer.changed, max(0, counted - repricer.seen))
+
+    def due(self, now: int) -> list[Delivery]:
+        """Messages about budgets that are to be sent now."""
+        return self._ask(lambda db, _: alerts.due(db, now), [])
+
+    def delivered(self, delivery: Delivery, *, error: str | None = None, again_at: int | None = None) -> None:
+        """Write down how sending went: done, failed for good, or to be tried again."""
+        if self._write_db is None:
+            raise StoreError(f"{self.path} was opened for reading only")
+        with self._lock, explaining(self.path):
+            alerts.delivered(self._write_db, delivery, error, again_at)
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -252,6 +309,18 @@ class SqliteStore:
         """A mark for now, and the ids of the sessions that grew since an earlier one."""
         nothing: tuple[int, Sequence[str]] = (0, [])
         return self._ask(lambda db, _: asking.grown_sessions(db, mark), nothing)
+
+    def budget_sums(self, name: str, at: int | None = None, slot: str | None = None) -> list[BudgetSum]:
+        """What a budget counted, the newest period first; of one period and under one value where asked."""
+        return self._ask(lambda db, _: budget_sums(db, name, at, slot), [])
+
+    def budget_rules(self) -> Mapping[str, str]:
+        """The rules by which the sums of budgets are counted, by name."""
+        return self._ask(lambda db, _: dict(db.execute("SELECT name, rule FROM budget").fetchall()), {})
+
+    def alerts(self, limit: int = 100) -> list[Alert]:
+        """Shares of budgets that were passed, the newest first, and who was told."""
+        return self._ask(lambda db, _: alerts.newest(db, limit), [])
 
     def verify(self) -> list[str]:
         """What does not add up; empty when everything does. Reads every round."""

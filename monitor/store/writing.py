@@ -13,14 +13,18 @@ from typing import Any
 
 import msgspec
 
+from monitor.budgets import BudgetBook
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Conversation, Round
 from monitor.session_keys import is_made_id, parts, without_additions
 from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound
+from monitor.store.counters import Counters
 from monitor.store.history import History
 from monitor.store.schema import ADD, BATCH_TABLE, COUNTS, DAY_MS, EPOCH_MS, QUARTER_MS, SUMS
 
-SUCCESS, LOWER_BOUND, TOOL_CALLS, CONTENT, INFERRED, NORMAL, STREAM, CONVENTION = (1 << bit for bit in range(8))
+SUCCESS, LOWER_BOUND, TOOL_CALLS, CONTENT, INFERRED, NORMAL, STREAM, CONVENTION, LOST_COUNTS = (
+    1 << bit for bit in range(9)
+)
 SOURCE_BITS = {"higress": 1, "openclaw": 2, "usage": 4}
 _CACHE_LIMIT = 100_000
 #: Less than every round id.
@@ -28,9 +32,9 @@ _BEFORE_ALL = -(1 << 63)
 _PREVIEW = 160
 
 _COUNT_NAMES = ", ".join(COUNTS)
-_ROUND_NAMES = (
+ROUND_NAMES = (
     "rid, key, sid, facet, model, price, input, output, reasoning, cached, cache_write, cache_write_1h, "
-    "nano, latency, ttft, status, turn, opening, flags, request_id, response_id, extra"
+    "nano, latency, ttft, status, turn, opening, flags, request_id, response_id, extra, reported"
 )
 _QUARTER = f"at - at % {QUARTER_MS}"
 _DAY = f"at - at % {DAY_MS}"
@@ -72,16 +76,29 @@ def _next_id(rid: int) -> int:
 class Writer:
     """Adds batches through one connection. What it remembers between batches can be forgotten at any time."""
 
-    def __init__(self, db: sqlite3.Connection, history: History | None) -> None:
+    def __init__(self, db: sqlite3.Connection, history: History | None, book: BudgetBook | None = None) -> None:
         self._db = db
         self._history = history
+        self._book = book
+        self._counters: Counters | None = None
         self._names: dict[str, int] = {}
         self._facets: dict[tuple[str | None, ...], int] = {}
-        self._prices: dict[tuple[str, str | None, str | None, str], int] = {}
+        self._prices: dict[tuple[str | None, ...], int] = {}
         self._sessions: dict[tuple[int, str], int] = {}
         self._session_facets: dict[tuple[str | None, ...], tuple[int, int, int]] = {}
         self._aliases: set[tuple[str, int]] = set()
         self._db.execute(BATCH_TABLE)
+
+    def count_budgets(self) -> None:
+        """Bring the sums of budgets up to their definitions; from then on they move with every batch."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._counters = Counters(self._db, self._book or BudgetBook())
+            self._counters.prepare()
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
 
     def add(self, batch: Batch, price_version: str) -> Added:
         """Keep `batch`. On any failure nothing of it is kept, and the error goes on to the caller."""
@@ -101,12 +118,15 @@ class Writer:
     def _forget(self) -> None:
         for cache in (self._names, self._facets, self._prices, self._sessions, self._session_facets, self._aliases):
             cache.clear()
+        if self._counters is not None:
+            self._counters.forget()
         if self._history is not None:
             self._history.forget()
 
     def _add(self, batch: Batch, price_version: str) -> Added:
         new, duplicates = self._new_rounds(batch.rounds)
         sessions: tuple[str, ...] = ()
+        alerts = 0
         if new:
             if self._history is not None:
                 # Durable before the transaction that refers to it; what a crash leaves over is found again by content.
@@ -118,7 +138,10 @@ class Writer:
                 if said:
                     self._history.write(said)
             self._fill(new, price_version)
+            moved = self._counters.move() if self._counters is not None else set()
             sessions = self._totals()
+            if self._counters is not None:
+                alerts = self._counters.note(moved)
         db = self._db
         for file in batch.restarted:
             db.execute("DELETE FROM occurrence WHERE file = ?", (file,))
@@ -137,7 +160,7 @@ class Writer:
         )
         if batch.as_of is not None:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('as_of', ?)", (batch.as_of,))
-        return Added(len(new), duplicates, sessions)
+        return Added(len(new), duplicates, sessions, alerts)
 
     # -- which rounds are new ---------------------------------------------------------------------
 
@@ -206,6 +229,7 @@ class Writer:
                 | (r.response_type == "normal") * NORMAL
                 | (r.response_type == "stream") * STREAM
                 | (usage.convention != "openai") * CONVENTION
+                | usage.lower_bound * LOST_COUNTS
             )
             rows.append(
                 (
@@ -214,7 +238,7 @@ class Writer:
                     sid,
                     facet,
                     self._name(r.model) if r.model else 0,
-                    self._price(cost, price_version),
+                    self.price_number(cost, price_version, r.reported.currency if r.reported is not None else None),
                     usage.input_tokens,
                     usage.output_tokens,
                     usage.reasoning_tokens,
@@ -231,14 +255,15 @@ class Writer:
                     r.request_id,
                     r.response_id,
                     r.extra.decode() if r.extra else None,
+                    r.reported.nano if r.reported is not None else None,
                     r.started_at,
                     SOURCE_BITS.get(r.source, 0),
                     SORT_WEIGHTS.get(cost.currency or "", 1.0),
                     preview(conversation) if keeps and conversation is not None else None,
                 )
             )
-        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 26)})", rows)
-        db.execute(f"INSERT INTO round SELECT {_ROUND_NAMES} FROM batch")
+        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 27)})", rows)
+        db.execute(f"INSERT INTO round ({ROUND_NAMES}) SELECT {ROUND_NAMES} FROM batch")
 
     def _place(self, r: Round) -> tuple[int, int]:
         """The round's session and facet."""
@@ -319,16 +344,21 @@ class Writer:
             self._facets[values] = known = int(row[0])
         return known
 
-    def _price(self, cost: Cost, version: str) -> int:
-        values = (cost.status, cost.currency, cost.source, version)
+    def price_number(self, cost: Cost, version: str, reported_currency: str | None) -> int:
+        """The number of a price tag, made where there is none yet."""
+        values = (cost.status, cost.currency, cost.source, version, reported_currency)
         known = self._prices.get(values)
         if known is None:
             texts = [value or "" for value in values]
             self._db.execute(
-                "INSERT OR IGNORE INTO price (status, currency, source, version) VALUES (?, ?, ?, ?)", texts
+                "INSERT OR IGNORE INTO price (status, currency, source, version, reported_currency) "
+                "VALUES (?, ?, ?, ?, ?)",
+                texts,
             )
             row = self._db.execute(
-                "SELECT id FROM price WHERE status = ? AND currency = ? AND source = ? AND version = ?", texts
+                "SELECT id FROM price WHERE status = ? AND currency = ? AND source = ? AND version = ? "
+                "AND reported_currency = ?",
+                texts,
             ).fetchone()
             self._prices[values] = known = int(row[0])
         return known
@@ -344,12 +374,8 @@ class Writer:
             "(SELECT 1 FROM session_slice AS s WHERE s.sid = b.sid AND s.model = b.model) GROUP BY model "
             "ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions"
         )
-        for table, (columns, values) in ROLLUPS.items():
-            db.execute(
-                f"INSERT INTO {table} ({columns}, {_COUNT_NAMES}) SELECT {values}, {SUMS} FROM batch "
-                f"WHERE true GROUP BY {', '.join(str(i + 1) for i in range(values.count(',') + 1))} "
-                f"ON CONFLICT DO UPDATE SET {ADD}"
-            )
+        for table in ROLLUPS:
+            add_batch(db, table)
         db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {_QUARTER}, model, sid FROM batch")
         db.execute("INSERT INTO meta VALUES ('batches', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         db.execute(
@@ -384,6 +410,16 @@ class Writer:
         ).fetchall()
         db.execute("DELETE FROM batch")
         return tuple(row[0] for row in rows)
+
+
+def add_batch(db: sqlite3.Connection, table: str, change: str = ADD) -> None:
+    """Let a roll-up grow by what the table ``batch`` sums up to, or `change` otherwise where it is there already."""
+    columns, values = ROLLUPS[table]
+    db.execute(
+        f"INSERT INTO {table} ({columns}, {_COUNT_NAMES}) SELECT {values}, {SUMS} FROM batch "
+        f"WHERE true GROUP BY {', '.join(str(i + 1) for i in range(values.count(',') + 1))} "
+        f"ON CONFLICT DO UPDATE SET {change}"
+    )
 
 
 def preview(conversation: Conversation) -> str | None:

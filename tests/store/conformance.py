@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.prices.money import Cost
-from monitor.rounds import START, UNKNOWN_TIME, Conversation, Round, Usage
+from monitor.rounds import START, UNKNOWN_TIME, Conversation, ReportedCost, Round, Usage
 from monitor.session_keys import parts
 from monitor.store.base import (
     Batch,
@@ -150,6 +150,9 @@ def plain_rounds() -> st.SearchStrategy[Round]:
         user_id=st.sampled_from([None, "u-1"]),
         host=st.sampled_from([None, "llm-openai.internal.dns", "llm-aliyun.internal.dns"]),
         response_id=st.sampled_from([None, "chatcmpl-1"]),
+        reported=st.sampled_from(
+            [None, None, ReportedCost(1_500_000, "USD"), ReportedCost(0, "USD"), ReportedCost(70_000_000, "CNY")]
+        ),
         extra=st.sampled_from([None, b'{"api":"openai/v1"}']),
     )
 
@@ -241,6 +244,7 @@ def counted(rounds: Iterable[PricedRound]) -> Counts:
         latency_rounds=sum(p.round.latency_ms is not None for p in rounds),
         ttft_total_ms=total(p.round.ttft_ms for p in rounds),
         ttft_rounds=sum(p.round.ttft_ms is not None for p in rounds),
+        reported_nano=total(p.round.reported.nano if p.round.reported else None for p in rounds),
     )
 
 
@@ -251,7 +255,8 @@ def summed(rounds: Iterable[PricedRound]) -> Sums:
     """The sums by model and price."""
     groups: dict[tuple[str | None, PriceTag], list[PricedRound]] = {}
     for p in rounds:
-        tag = PriceTag(p.cost.status, p.cost.currency, p.cost.source, VERSION)
+        reported = p.round.reported.currency if p.round.reported else None
+        tag = PriceTag(p.cost.status, p.cost.currency, p.cost.source, VERSION, reported)
         groups.setdefault((p.round.model, tag), []).append(p)
     return {key: counted(group) for key, group in groups.items()}
 
