@@ -5,18 +5,21 @@ from __future__ import annotations
 import fnmatch
 import os
 import tomllib
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from monitor.budgets import WHOLE, Budget, BudgetDimension, Limit, Period
 
 #: Looked for in the working directory when no --config is given.
 FILE_NAME = "session-monitor.toml"
@@ -77,6 +80,86 @@ class PriceSettings(_Section):
     region: Literal["cn", "intl"] = "cn"
 
 
+class ExceededSettings(_Section):
+    """What happens when a budget is used up, besides telling."""
+
+    #: A program with its arguments; the facts come on its standard input as JSON. No shell.
+    command: list[str] = []
+    #: The facts are posted there as JSON.
+    webhook: SecretStr | None = None
+
+    @field_validator("webhook")
+    @classmethod
+    def _http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("a webhook begins with http:// or https://")
+        return value
+
+
+class BudgetSettings(_Section):
+    """A limit for what rounds may cost or take, and who is told."""
+
+    name: str = Field(min_length=1, max_length=100)
+    limit: Decimal | None = Field(default=None, gt=0, max_digits=18, decimal_places=9)
+    currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
+    tokens: int | None = Field(default=None, gt=0)
+    period: Period = "day"
+    #: Dimension to a glob, or to several of which one must fit.
+    match: dict[BudgetDimension, str | list[str]] = {}
+    per: BudgetDimension | None = None
+    warn_at: list[Decimal] = [Decimal("0.8"), Decimal(1)]
+    notify: list[SecretStr] = []
+    on_exceeded: ExceededSettings = ExceededSettings()
+
+    @field_validator("warn_at")
+    @classmethod
+    def _shares(cls, value: list[Decimal]) -> list[Decimal]:
+        if not all(0 < share <= 100 for share in value):
+            raise ValueError("shares of the limit, such as [0.8, 1.0]; 0.8 is 80 %")
+        return value
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> BudgetSettings:
+        if (self.limit is None) == (self.tokens is None):
+            raise ValueError(f'budget {self.name!r}: give `limit = "10.00"` with `currency`, or `tokens = 1_000_000`')
+        if (self.limit is None) != (self.currency is None):
+            raise ValueError(f'budget {self.name!r}: `limit` and `currency` go together, such as currency = "USD"')
+        if self.per is not None and self.period == "session":
+            raise ValueError(f"budget {self.name!r}: one of the period `session` is kept per session; leave `per` out")
+        return self
+
+    @property
+    def channels(self) -> dict[str, SecretStr]:
+        """The addresses to notify by names without secrets: ``discord``, ``slack``, ``discord 2``."""
+        found: dict[str, SecretStr] = {}
+        for url in self.notify:
+            kind = url.get_secret_value().partition(":")[0].lower() or "?"
+            number = sum(name.partition(" ")[0] == kind for name in found) + 1
+            found[kind if number == 1 else f"{kind} {number}"] = url
+        return found
+
+    def budget(self) -> Budget:
+        """The budget without its secrets."""
+        exceeded = self.on_exceeded
+        return Budget(
+            name=self.name,
+            limit=Limit(
+                nano=None if self.limit is None else int(self.limit.scaleb(9)),
+                currency=self.currency,
+                tokens=self.tokens,
+            ),
+            period=self.period,
+            match=tuple((d, (p,) if isinstance(p, str) else tuple(p)) for d, p in sorted(self.match.items())),
+            per=self.per,
+            warn_at=tuple(sorted({int(share * WHOLE) for share in self.warn_at})),
+            channels=tuple(self.channels),
+            exceeded_channels=(
+                *(("command",) if exceeded.command else ()),
+                *(("webhook",) if exceeded.webhook else ()),
+            ),
+        )
+
+
 def default_data_dir() -> Path:
     """``$XDG_STATE_HOME/agent-session-monitor``, by default below ``~/.local/state``."""
     # The XDG base directories are what the documentation promises, on macOS as well.
@@ -98,6 +181,16 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     web: WebSettings = WebSettings()
     prices: PriceSettings = PriceSettings()
+    budgets: list[BudgetSettings] = []
+
+    @field_validator("budgets")
+    @classmethod
+    def _own_names(cls, value: list[BudgetSettings]) -> list[BudgetSettings]:
+        names = [budget.name for budget in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two budgets are called {name!r}: give each a name of its own")
+        return value
 
     @field_validator("timezone")
     @classmethod

@@ -18,6 +18,7 @@ import msgspec
 import xxhash
 
 from monitor.prices.catalog import Catalog
+from monitor.prices.live import LiveCatalog
 from monitor.rounds import Round
 from monitor.sources.higress import HigressReader, Skipped
 from monitor.sources.tail import Chunk, FileState, Tail
@@ -64,7 +65,7 @@ Occurrence = tuple[int, bytes, int]
 class _Source:
     """What sources of Higress records have in common: a record becomes a priced round, or is counted as skipped."""
 
-    def __init__(self, name: str, catalog: Catalog, keep_content: bool) -> None:
+    def __init__(self, name: str, catalog: Catalog | LiveCatalog, keep_content: bool) -> None:
         self.name = name
         self._catalog = catalog
         self._keep_content = keep_content
@@ -102,7 +103,7 @@ class _Source:
 class StreamSource(_Source):
     """Standard input: read once, to its end. Nothing is resumed; records are known by their content."""
 
-    def __init__(self, descriptor: int, catalog: Catalog, *, keep_content: bool = True) -> None:
+    def __init__(self, descriptor: int, catalog: Catalog | LiveCatalog, *, keep_content: bool = True) -> None:
         super().__init__("-", catalog, keep_content)
         self.path = Path("-")
         self._stream = BufferedReader(FileIO(descriptor, closefd=False))
@@ -142,7 +143,13 @@ class LogSource(_Source):
     """One configured Higress log: its files, its reader, and the checkpoints that go with its rounds."""
 
     def __init__(
-        self, path: Path, store: Store, catalog: Catalog, *, max_rotate: int = 100, keep_content: bool = True
+        self,
+        path: Path,
+        store: Store,
+        catalog: Catalog | LiveCatalog,
+        *,
+        max_rotate: int = 100,
+        keep_content: bool = True,
     ) -> None:
         super().__init__(str(path), catalog, keep_content)
         self.path = path
@@ -304,11 +311,13 @@ class Ingester:
         store: Store,
         *,
         on_added: Callable[[Added], None] | None = None,
+        before_pass: Callable[[], None] | None = None,
         refresh_interval: float | None = None,
     ) -> None:
         self.sources = list(sources)
         self._store = store
         self._on_added = on_added
+        self._before_pass = before_pass
         self._idle_look_s = _IDLE_LOOK_S if refresh_interval is None else refresh_interval
         self._stop = threading.Event()
         self._wake: Wake | None = None
@@ -332,6 +341,8 @@ class Ingester:
             self._passes_begun += 1
             this = self._passes_begun
         began = _now_ms()
+        if self._before_pass is not None:
+            self._before_pass()
         seen = {source.name: _signature(source.path) for source in self.sources}
         new = 0
         moved = False

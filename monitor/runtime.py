@@ -17,16 +17,20 @@ import msgspec
 
 from monitor import __version__
 from monitor.answers.base import Asking
+from monitor.answers.budgets import failed_channels
 from monitor.answers.health import SourceStanding, Standing
+from monitor.budgets import BudgetBook, Exchange
 from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, check_allowed
-from monitor.store.base import Added
-from monitor.store.sqlite import SqliteStore
+from monitor.store.base import Added, RepricedRounds
+from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
+    from monitor.alerts import Teller
     from monitor.ingest import Ingester, LogSource, StreamSource
     from monitor.prices.catalog import Catalog
+    from monitor.prices.live import LiveCatalog
     from monitor.sources.tail import FileState
 
 log = logging.getLogger("monitor.runtime")
@@ -65,7 +69,9 @@ class Runtime:
         self._settled = threading.Event()
         self._listeners: list[Callable[[Added], None]] = []
         self._address: str | None = None
-        self._catalog: Catalog | None = None
+        self._live: LiveCatalog | None = None
+        self._book: BudgetBook | None = None
+        self._teller: Teller | None = None
         self._start_failure: str | None = None
 
     # -- what is followed -------------------------------------------------------------------------
@@ -169,38 +175,105 @@ class Runtime:
         self._settled.wait(timeout)
 
     def catalog(self) -> Catalog:
-        """The price lists as they are configured; loaded when they are first asked for."""
-        if self._catalog is None:
-            from monitor.prices.catalog import Catalog  # noqa: PLC0415 - price lists take time to load
+        """The price lists as they are configured; loaded when they are first asked for, and when they have changed."""
+        live = self.live_catalog()
+        if self._ingester is None:  # else ingestion looks, so that one pass has one list
+            live.refresh()
+        return live.catalog
 
-            prices = self.settings.prices
-            overlays = [prices.overlay] if prices.overlay is not None else []
-            self._catalog = Catalog.load(overlays, region=prices.region)
-        return self._catalog
+    def live_catalog(self) -> LiveCatalog:
+        """The same for whoever asks often."""
+        if self._live is None:
+            from monitor.prices.catalog import Catalog  # noqa: PLC0415 - price lists take time to load
+            from monitor.prices.live import LiveCatalog  # noqa: PLC0415
+
+            overlays, region = self._overlays(), self.settings.prices.region
+            self._live = LiveCatalog(lambda: Catalog.load(overlays, region=region), overlays)
+        return self._live
+
+    def _overlays(self) -> list[Path]:
+        overlay = self.settings.prices.overlay
+        return [] if overlay is None else [overlay]
+
+    def book(self) -> BudgetBook:
+        """The budgets and the rates of exchange as they are configured.
+
+        Raises:
+            PriceFileError: the overlay with the rates can't be used.
+        """
+        if self._book is None:
+            exchange = Exchange("USD")
+            for path in self._overlays():
+                from monitor.prices import overlay  # noqa: PLC0415 - only where there is one
+
+                file = overlay.load(path)
+                rates = {c: (r.per_usd, r.as_of.isoformat()) for c, r in file.fx.items()}
+                exchange = Exchange(file.base_currency or exchange.base, {**exchange.per_usd, **rates})
+            budgets = tuple(budget.budget() for budget in self.settings.budgets)
+            self._book = BudgetBook(budgets, self.settings.zone, exchange)
+        return self._book
+
+    def repriced(self, progress: Callable[[int], None] | None = None) -> RepricedRounds:
+        """Apply the price lists of now to every round that is stored, whoever ingests meanwhile.
+
+        Raises:
+            StoreError, PriceFileError: the store or a price list can't be used.
+            FileNotFoundError: nothing was stored yet.
+        """
+        if not (self.folder / DATABASE).exists():
+            raise FileNotFoundError(self.folder)
+        catalog = self.catalog()
+        store = SqliteStore(self.folder, keep_content=False, price_version=catalog.version)
+        try:
+            return store.reprice(catalog.cost, catalog.version, progress=progress)
+        finally:
+            store.close()
 
     def _open_ingester(self) -> Ingester:
         from monitor.ingest import Ingester, LogSource, StreamSource  # noqa: PLC0415 - only one process reads logs
 
-        catalog = self.catalog()
+        catalog = self.live_catalog()
+        catalog.refresh()
         keep_content = self.settings.privacy.content == "full"
-        writer = SqliteStore(self.folder, keep_content=keep_content, price_version=catalog.version)
+        writer = SqliteStore(self.folder, keep_content=keep_content, price_version=catalog.version, budgets=self.book())
         self._writer = writer
+        if self.settings.budgets:
+            from monitor.alerts import Teller  # noqa: PLC0415 - only where somebody is to be told
+
+            self._teller = Teller(writer, self.settings.budgets, self.book(), self.session_link)
+            self._teller.start()
+
+        def before_pass() -> None:
+            if catalog.refresh():
+                writer.price_version = catalog.version
+
         sources: list[LogSource | StreamSource] = [
             StreamSource(sys.stdin.fileno(), catalog, keep_content=keep_content)
             if source.path == STDIN
             else LogSource(source.path, writer, catalog, max_rotate=source.max_rotate, keep_content=keep_content)
             for source in self.sources()
         ]
-        self._ingester = Ingester(sources, writer, on_added=self._tell, refresh_interval=self._refresh_interval)
+        self._ingester = Ingester(
+            sources,
+            writer,
+            on_added=self._tell,
+            before_pass=before_pass,
+            refresh_interval=self._refresh_interval,
+        )
         return self._ingester
 
     def _close_ingester(self) -> None:
         self._ingester = None
+        if self._teller is not None:
+            self._teller.stop()
+            self._teller = None
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     def _tell(self, added: Added) -> None:
+        if added.alerts and self._teller is not None:
+            self._teller.poke()
         for listener in self._listeners:
             listener(added)
 
@@ -242,7 +315,9 @@ class Runtime:
             failure=ingester.failure if ingester is not None else None,
             problems=(
                 *((self._start_failure,) if self._start_failure is not None else ()),
-                *(self._catalog.warnings if self._catalog is not None else ()),
+                *(self._live.catalog.warnings if self._live is not None else ()),
+                *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
+                *failed_channels(self.store.alerts()),
             ),
             version=__version__,
         )
@@ -263,7 +338,11 @@ class Runtime:
         Without `wait` it comes at once, and `behind_bytes` says whether there was something to wait for.
         """
         as_of, behind = self._fresh(wait) if fresh else (self.store.as_of(), None)
-        return Asking(self.store, as_of, behind, self.base_url, self.settings.zone)
+        return Asking(self.store, as_of, behind, self.base_url, self.settings.zone, self.book())
+
+    def session_link(self, session_id: str) -> str:
+        """The link to a session's page."""
+        return Asking(self.store, base_url=self.base_url).url(session_id)
 
     def _fresh(self, wait: bool) -> tuple[int | None, int | None]:
         ingester = self._ingester

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from monitor.budgets import BudgetBook
 from monitor.prices.money import NANO
 from monitor.store.base import Counts, Slice, Store
 
@@ -39,6 +40,8 @@ class Asking(msgspec.Struct, frozen=True):
     #: What links begin with, without a slash at the end.
     base_url: str = "http://localhost:8888"
     timezone: str = "UTC"
+    #: The budgets that are configured, and the fixed rates of exchange.
+    book: BudgetBook = BudgetBook()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -95,18 +98,79 @@ def costs(slices: Iterable[Slice]) -> Money | None:
     for part in slices:
         if part.counts.nano is not None and part.price.currency is not None:
             sums[part.price.currency] = sums.get(part.price.currency, 0) + part.counts.nano
+    return _money(sums)
+
+
+class Combined(Part):
+    """Costs of several currencies in one, by rates that the user fixed; shown beside them and never instead."""
+
+    currency: str
+    amount: float
+    rates: list[str]
+
+
+def combined(ask: Asking, slices: Iterable[Slice]) -> Combined | None:
+    """What `slices` cost in the user's base currency; None where that adds nothing or a rate is missing."""
+    exchange = ask.book.exchange
+    sums: dict[str, int] = {}
+    for part in slices:
+        if part.counts.nano and part.price.currency is not None:
+            sums[part.price.currency] = sums.get(part.price.currency, 0) + part.counts.nano
+    if not sums.keys() - {exchange.base}:
+        return None
+    converted = [exchange.convert(nano, currency, exchange.base) for currency, nano in sorted(sums.items())]
+    known = [nano for nano in converted if nano is not None]
+    if len(known) < len(converted):
+        return None
+    rates = [rate for currency in sorted(sums) if (rate := exchange.rate(currency, exchange.base)) is not None]
+    return Combined(currency=exchange.base, amount=amount(sum(known)), rates=rates)
+
+
+class Reported(Part):
+    """What the sources themselves say that rounds cost, beside what we make of the same rounds."""
+
+    rounds: int
+    cost: Money = Field(description="As the source reports it.")
+    ours: Money | None = Field(default=None, description="Of the same rounds, by the price lists.")
+    difference: Money | None = Field(default=None, description="Ours less theirs, in currencies that both name.")
+
+
+def reported(slices: Iterable[Slice]) -> Reported | None:
+    """The costs that sources report for rounds of `slices`, and the difference from ours."""
+    mine = [part for part in slices if part.price.reported_currency is not None]
+    if not mine:
+        return None
+    theirs: dict[str, int] = {}
+    ours: dict[str, int] = {}
+    both: dict[str, int] = {}
+    for part in mine:
+        currency = part.price.reported_currency or ""
+        theirs[currency] = theirs.get(currency, 0) + (part.counts.reported_nano or 0)
+        if part.counts.nano is not None and part.price.currency is not None:
+            ours[part.price.currency] = ours.get(part.price.currency, 0) + part.counts.nano
+            if part.price.currency == currency:
+                both[currency] = both.get(currency, 0) + part.counts.nano - (part.counts.reported_nano or 0)
+    return Reported(
+        rounds=sum(part.counts.rounds for part in mine),
+        cost=_money(theirs) or {},
+        ours=_money(ours),
+        difference=_money(both),
+    )
+
+
+def _money(sums: dict[str, int]) -> Money | None:
     return {currency: amount(nano) for currency, nano in sorted(sums.items())} or None
 
 
 def added(parts: Iterable[Counts]) -> Counts:
-    """The sum of sums; what no part knows stays unknown. `nano` is left out: it may mix currencies."""
+    """The sum of sums; what no part knows stays unknown. Money is left out: it may mix currencies."""
     rows = [msgspec.structs.astuple(counts) for counts in parts]
     if len(rows) == 1:
         sums = rows[0]
     else:
         columns = zip(*rows, strict=True)
         sums = tuple(sum(known) if (known := [n for n in column if n is not None]) else None for column in columns)
-    return msgspec.structs.replace(Counts(*sums), nano=None)
+    return msgspec.structs.replace(Counts(*sums), nano=None, reported_nano=None)
 
 
 class Unpriced(Part):

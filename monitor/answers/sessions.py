@@ -13,17 +13,22 @@ from monitor.answers.base import (
     NO_MODEL,
     Answer,
     Asking,
+    Combined,
     Money,
     NotFound,
     Part,
+    Reported,
     Unpriced,
     added,
     amount,
+    combined,
     costs,
     mean_ms,
+    reported,
     rfc3339,
     unpriced,
 )
+from monitor.answers.budgets import SessionBudget, session_budget
 from monitor.answers.periods import instant
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
@@ -74,6 +79,7 @@ class RoundRow(Part):
     cost: Money | None = None
     cost_status: str | None = None
     price_source: str | None = None
+    reported_cost: Money | None = Field(default=None, description="What the source itself says that it cost.")
     has_tool_calls: bool | None = None
     response_type: str | None = None
     success: bool
@@ -145,6 +151,9 @@ class SessionRow(SessionFigures):
 class Session(SessionFigures, Answer):
     """What one session cost so far."""
 
+    combined: Combined | None = Field(default=None, description="The cost in one currency, by fixed rates.")
+    reported: Reported | None = Field(default=None, description="Costs that the sources report, beside ours.")
+    budget: SessionBudget | None = Field(default=None, description="The most used budget that counts this session.")
     since: str | None = Field(default=None, description="Figures count from here, not from the session's start.")
     models: list[ModelShare] = []
     more_models: int | None = Field(default=None, description="How many models are not named here.")
@@ -217,6 +226,9 @@ def get_session(
         **_figures(ask, record),
         models=shown,
         more_models=len(models) - len(shown) or None,
+        combined=combined(ask, record.slices),
+        reported=reported(record.slices),
+        budget=session_budget(ask, record),
         since=None if from_ms is None else rfc3339(from_ms),
         note=" ".join(filter(None, (note, UNDER_WAY if recent else None))) or None,
         rounds=rounds,
@@ -443,6 +455,7 @@ def round_row(
         cost=None if cost.nano is None or cost.currency is None else {cost.currency: amount(cost.nano)},
         cost_status=None if cost.status in ("priced", "none") else cost.status,
         price_source=cost.source,
+        reported_cost=None if r.reported is None else {r.reported.currency: amount(r.reported.nano)},
         has_tool_calls=r.has_tool_calls or None,
         response_type=r.response_type,
         success=r.success,

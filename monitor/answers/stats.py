@@ -11,14 +11,18 @@ from monitor.answers.base import (
     NO_MODEL,
     Answer,
     Asking,
+    Combined,
     Money,
     Part,
+    Reported,
     Unpriced,
     added,
     amount,
+    combined,
     costs,
     mean_ms,
     price_source,
+    reported,
     rfc3339,
     share,
     unpriced,
@@ -54,6 +58,7 @@ class ModelRow(Figures):
     cost_per_round: Money | None = None
     price_source: str | None = None
     unpriced: Unpriced | None = None
+    reported: Reported | None = Field(default=None, description="Costs that the sources report, beside ours.")
 
 
 class DateRow(Figures):
@@ -69,6 +74,7 @@ class Totals(Figures):
     """Everything in the asked period."""
 
     unpriced: Unpriced | None = None
+    combined: Combined | None = Field(default=None, description="The cost in one currency, by fixed rates.")
 
 
 class ModelStats(Answer):
@@ -106,6 +112,7 @@ def stats_by_model(
             cost_per_round=_per_round(parts),
             price_source=price_source(parts),
             unpriced=unpriced(parts),
+            reported=reported(parts),
             **figures(parts, sessions.get(model, 0)),
         )
         for model, parts in by_model.items()
@@ -188,7 +195,11 @@ def figures(slices: Sequence[Slice], sessions: int | None) -> dict[str, Any]:
 
 
 def _totals(ask: Asking, slices: Sequence[Slice], all_time: bool) -> Totals:
-    return Totals(unpriced=unpriced(slices), **figures(slices, ask.store.session_count() if all_time else None))
+    return Totals(
+        unpriced=unpriced(slices),
+        combined=combined(ask, slices),
+        **figures(slices, ask.store.session_count() if all_time else None),
+    )
 
 
 def _per_round(slices: Sequence[Slice]) -> Money | None:

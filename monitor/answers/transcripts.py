@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from monitor.answers.amounts import money
 from monitor.answers.base import Asking, BadQuestion
 from monitor.answers.rounds import each_round
 from monitor.answers.sessions import RoundRow, find, matches
-from monitor.answers.words import money
 
 NOT_OPEN = (
     "The content of this session is not open to MCP clients. Its owner can open it with "

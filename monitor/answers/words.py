@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from monitor.answers.base import Money
+from monitor.answers.amounts import money
 from monitor.answers.sessions import Session
-
-_SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}
-
-
-def money(cost: Money | None, *, digits: int = 4) -> str:
-    """``$1.2345 + ¥0.2``; an amount too small for the digits is shown in full rather than as zero."""
-    if cost is None:
-        return "an unknown amount"
-    parts = []
-    for currency, value in cost.items():
-        text = f"{value:,.{digits}f}"
-        if value and not text.strip("0.,"):
-            text = f"{value:.9f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-        parts.append(f"{_SIGNS[currency]}{text}" if currency in _SIGNS else f"{text} {currency}")
-    return " + ".join(parts)
 
 
 def session(answer: Session) -> str:
@@ -37,4 +21,6 @@ def session(answer: Session) -> str:
         said += f", {answer.failed_rounds} failed." if answer.failed_rounds else "."
     if answer.unpriced is not None:
         said += f" {answer.unpriced.rounds} rounds have no known price ({', '.join(answer.unpriced.models[:3])})."
+    if answer.budget is not None:
+        said += f" Budget {answer.budget.name}: {answer.budget.text}."
     return f"{said} Details: {answer.url}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.answers import words
+from monitor.answers import amounts, words
 from monitor.answers.base import BadQuestion
 from monitor.answers.health import SourceStanding, Standing, source_health
 from monitor.answers.links import session_url
@@ -129,8 +129,8 @@ def test_an_agent_would_say_it_in_two_sentences_and_a_link(tmp_path: Path) -> No
     assert "¥0.02 + $0.0015" in spoken
     assert "1 rounds have no known price (mine)" in spoken
     assert spoken.endswith("http://localhost:8888/session?id=agent%3Amain%3Amain")
-    assert words.money({"USD": 0.000000004}) == "$0.000000004"
-    assert words.money(None) == "an unknown amount"
+    assert amounts.money({"USD": 0.000000004}) == "$0.000000004"
+    assert amounts.money(None) == "an unknown amount"
 
 
 def test_rounds_without_a_time_are_in_no_period_of_a_spender(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Commands(click.Group):
         "url": "ask",
         "doctor": "ask",
         "prices": "prices",
+        "budget": "budget",
         "demo": "demo",
         "skill": "skill",
         "service": "service",

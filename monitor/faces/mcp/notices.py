@@ -65,7 +65,7 @@ class Notices:
             for uri in _addresses(session_id):
                 await self._bus.publish(ResourceUpdated(uri=uri))
         if grown:
-            for uri in ("stats://models", "stats://daily"):
+            for uri in ("stats://models", "stats://daily", "monitor://budgets"):
                 await self._bus.publish(ResourceUpdated(uri=uri))
             count = await anyio.to_thread.run_sync(store.session_count)
             if count != self._sessions:

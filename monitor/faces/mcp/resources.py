@@ -22,7 +22,7 @@ from mcp.types import (
     ResourceTemplateReference,
 )
 
-from monitor.answers import health, prices, sessions, stats, transcripts
+from monitor.answers import budgets, health, prices, sessions, stats, transcripts
 from monitor.answers.base import Asking, BadQuestion, NotFound
 from monitor.faces.mcp import sdk
 from monitor.runtime import Runtime
@@ -39,6 +39,7 @@ _FIXED = (
     ("stats://models", "Spending by model", "Tokens and cost per model, all time."),
     ("stats://daily", "Spending by day", "Tokens and cost per day, the last 30 days."),
     ("prices://models", "Prices", "The price of every model in the log, with its source."),
+    ("monitor://budgets", "Budgets", "How much of each budget is used, and who was told."),
     ("monitor://status", "State of the monitor", "Lag, skipped lines, what is missing and what to do."),
 )
 
@@ -91,7 +92,11 @@ def register(server: MCPServer[Any], runtime: Runtime) -> None:
     async def price_list() -> str:
         return await read(lambda ask: _compact(prices.prices_in_use(ask, runtime.catalog()).small()))
 
-    @server.resource(_FIXED[3][0], name="status", title=_FIXED[3][1], description=_FIXED[3][2], mime_type=_JSON)
+    @server.resource(_FIXED[3][0], name="budgets", title=_FIXED[3][1], description=_FIXED[3][2], mime_type=_JSON)
+    async def budget_states() -> str:
+        return await read(lambda ask: _compact(budgets.budgets(ask).small()))
+
+    @server.resource(_FIXED[4][0], name="status", title=_FIXED[4][1], description=_FIXED[4][2], mime_type=_JSON)
     async def status() -> str:
         return await read(lambda ask: _compact(health.source_health(ask, runtime.standing()).small()))
 
