@@ -93,9 +93,10 @@ class Teller:
             error = again = None
             try:
                 self._send(delivery)
-            except NotDelivered as failure:
-                error = str(failure)
-                if failure.hope and delivery.tries < len(RETRY_AFTER_S):
+            except Exception as failure:
+                # What a channel's own code raises may hold its address: only its kind is told.
+                error = str(failure) if isinstance(failure, NotDelivered) else type(failure).__name__
+                if getattr(failure, "hope", True) and delivery.tries < len(RETRY_AFTER_S):
                     again = _now_ms() + RETRY_AFTER_S[delivery.tries] * 1000
                     wait = min(wait, RETRY_AFTER_S[delivery.tries])
                 log.warning(
@@ -140,6 +141,8 @@ def _notify(url: SecretStr | None, facts: Mapping[str, Any]) -> None:
         raise NobodyThere("this channel is not configured any more")
     import apprise  # noqa: PLC0415 - a tenth of a second, and most sessions pass no limit
 
+    # It logs addresses, which hold secrets; what it says is told with them taken out.
+    logging.getLogger("apprise").propagate = False
     channel = apprise.Apprise()
     secret = url.get_secret_value()
     with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]

@@ -10,9 +10,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Protocol, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monitor.budgets import Budget, BudgetBook, Facts, Limit
 from monitor.prices.money import Cost
 from monitor.rounds import START, UNKNOWN_TIME, Conversation, ReportedCost, Round, Usage
 from monitor.session_keys import parts
@@ -43,8 +44,13 @@ from monitor.store.base import (
     UnknownCursor,
 )
 
-#: Opens the same store again each time; the version of the price list that it is told of is `VERSION`.
-Open = Callable[[], Store]
+
+class Open(Protocol):
+    """Opens the same store again each time; the version of the price list that it is told of is `VERSION`."""
+
+    def __call__(self, book: BudgetBook | None = None) -> Store: ...
+
+
 VERSION = "list of today"
 
 SETTINGS = settings(
@@ -937,6 +943,158 @@ class StoreConformance:
                     assert content.messages == messages[: 3 * turn + 3]
                     assert content.answer == b'"a%d"' % turn
                     assert content.question == messages[3 * turn + 2]
+
+    # -- prices that change, budgets --------------------------------------------------------------
+
+    @SETTINGS
+    @given(deliveries(), st.integers(0, 6))
+    def test_rounds_with_new_prices_are_as_if_they_had_always_had_them(
+        self, batches: list[list[PricedRound]], salt: int
+    ) -> None:
+        def price(model: str | None, host: str | None, at: int, usage: Usage) -> Cost:
+            """Another price for some, the same kind of unknown for others; nothing that the round does not tell."""
+            tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+            kinds = ("priced", "partial", "free", "unpriced", "none")
+            kind = kinds[(len(model or "") + len(host or "") + tokens + at // QUARTER + salt) % len(kinds)]
+            if kind in ("priced", "partial"):
+                return Cost(kind, 7 * tokens + salt, "CNY" if tokens % 2 else "USD", "list C")  # type: ignore[arg-type]
+            return Cost("free", 0, "USD", "list C") if kind == "free" else Cost(kind)  # type: ignore[arg-type]
+
+        book = BudgetBook(BUDGETS, "Asia/Kathmandu")
+        with self.place() as open_store, closing(open_store(book)) as store:
+            rounds = self.filled(store, batches)
+            done = store.reprice(price, VERSION)
+            assert (done.rounds, done.kept) == (len(rounds), 0)
+            new = [
+                PricedRound(p.round, price(p.round.model, p.round.host, p.round.started_at, p.round.usage))
+                for p in rounds
+            ]
+            assert store.verify() == []
+            assert told(store.slices()) == summed(new)
+            for name, group in named(new).items():
+                record = store.session(name)
+                assert record is not None
+                check_session(record, group)
+            check_budgets(store, book, new)
+            assert store.reprice(price, VERSION).changed == 0
+
+    @SETTINGS
+    @given(deliveries(), st.sampled_from(ZONES))
+    def test_a_budget_counts_the_rounds_that_match_in_their_period(
+        self, batches: list[list[PricedRound]], zone: str
+    ) -> None:
+        book = BudgetBook(BUDGETS, zone)
+        with self.place() as open_store:
+            with closing(open_store(book)) as store:
+                half = batches[: len(batches) // 2]
+                check_budgets(store, book, self.filled(store, half))
+            # Another opening goes on counting; one with other budgets makes their sums anew from the rounds.
+            with closing(open_store(book)) as store:
+                self.filled_again(store, batches)
+                check_budgets(store, book, unique(batches))
+            other = BudgetBook((*BUDGETS[:2], Budget("new", Limit(tokens=5), "week"), BUDGETS[3]), "America/New_York")
+            with closing(open_store(other)) as store:
+                check_budgets(store, other, unique(batches))
+                assert store.budget_sums(BUDGETS[2].name) == []
+
+    def filled_again(self, store: Store, batches: Iterable[Sequence[PricedRound]]) -> None:
+        """Add `batches` to a store that may hold some of them."""
+        for batch in batches:
+            store.add(Batch(rounds=list(batch)))
+
+    def test_each_share_of_a_budget_is_told_once_however_often_the_store_is_opened(self) -> None:
+        now = round(datetime.now(UTC).timestamp() * 1000)
+        budget = Budget(
+            "small", Limit(tokens=100), "month", warn_at=(500_000, 800_000), channels=("a", "b"),
+            exceeded_channels=("command",),
+        )  # fmt: skip
+        book = BudgetBook((budget,), "UTC")
+
+        def spent(number: int, tokens: int, at: int = now) -> PricedRound:
+            r = msgspec.structs.replace(_SIMPLE, started_at=at, usage=Usage(tokens, 0))
+            return own(number, PricedRound(r, Cost("unpriced")))
+
+        with self.place() as open_store:
+            with closing(open_store(book)) as store:
+                assert store.add(Batch(rounds=[spent(0, 49)])).alerts == 0
+                assert store.add(Batch(rounds=[spent(1, 1)])).alerts == 2
+                # What was used in a month that is over concerns nobody any more.
+                assert store.add(Batch(rounds=[spent(2, 1000, MOMENTS[4] - DAY)])).alerts == 0
+            with closing(open_store(book)) as store:
+                assert store.add(Batch(rounds=[spent(3, 1)])).alerts == 0
+                assert store.add(Batch(rounds=[spent(4, 70)])).alerts == 3
+                assert store.add(Batch(rounds=[spent(4, 70), spent(5, 500)])).alerts == 0
+                waiting = store.due(now + HOUR)
+                assert sorted((d.channel, msgspec.json.decode(d.facts)["share"]) for d in waiting) == [
+                    ("a", 0.5), ("a", 0.8), ("b", 0.5), ("b", 0.8), ("command", 1.0),
+                ]  # fmt: skip
+                store.delivered(waiting[0])
+                store.delivered(waiting[1], error="busy", again_at=now + DAY)
+                store.delivered(waiting[2], error="gone")
+                assert len(store.due(now + HOUR)) == 2
+            with closing(open_store(book)) as store:
+                assert len(store.due(now + HOUR)) == 2
+                assert len(store.due(now + 2 * DAY)) == 3
+                states = [(d.state, d.tries, d.error) for alert in store.alerts() for d in alert.deliveries]
+                assert sorted(s for s in states if s[0] != "waiting" or s[1]) == [
+                    ("failed", 1, "gone"), ("sent", 1, None), ("waiting", 1, "busy"),
+                ]  # fmt: skip
+                # What was passed is written down whether somebody is told or not: three shares in each month.
+                assert len(store.alerts()) == 6
+
+    def test_a_limit_that_was_made_smaller_is_told_when_the_store_opens(self) -> None:
+        now = round(datetime.now(UTC).timestamp() * 1000)
+        with self.place() as open_store:
+            r = msgspec.structs.replace(_SIMPLE, started_at=now, usage=Usage(60, 0))
+            with closing(open_store(BudgetBook((Budget("b", Limit(tokens=100), "day", channels=("a",)),)))) as store:
+                assert store.add(Batch(rounds=[own(0, PricedRound(r, Cost("unpriced")))])).alerts == 0
+            with closing(open_store(BudgetBook((Budget("b", Limit(tokens=50), "day", channels=("a",)),)))) as store:
+                assert [d.budget for d in store.due(now + DAY)] == ["b", "b"]
+
+
+#: Budgets of every period, by globs and by values, in money and in tokens.
+BUDGETS = (
+    Budget("all", Limit(10**9, "USD"), "day"),
+    Budget("teams", Limit(10**9, "CNY"), "week", (("consumer", ("plat*", "nobody")),), per="consumer"),
+    Budget("sessions", Limit(tokens=1000), "session", (("model", ("gpt-*", "qwen*")),)),
+    Budget("agents", Limit(tokens=1000), "month", (("agent", ("*",)), ("route", ("ai-route-?", ""))), per="agent"),
+)
+
+
+def check_budgets(store: Store, book: BudgetBook, rounds: Iterable[PricedRound]) -> None:
+    """The sums of `book` are those of the rounds, worked out one by one."""
+    zone = ZoneInfo(book.timezone)
+    for budget in book.budgets:
+        right: Counter[tuple[int, str, str, str]] = Counter()
+        keys = set()
+        for p in rounds:
+            r = p.round
+            facts = Facts(
+                r.consumer or "", parts(r.session_id).agent or "", r.session_id or "", r.model or "",
+                r.function or "", r.route or "",
+            )  # fmt: skip
+            slot = budget.slot(facts)
+            if slot is None or (r.started_at == UNKNOWN_TIME and budget.period != "session"):
+                continue
+            local = datetime.fromtimestamp(r.started_at / 1000, UTC).astimezone(zone).date()
+            first = {
+                "day": local,
+                "week": local - timedelta(days=local.isoweekday() - 1),
+                "month": local.replace(day=1),
+                "session": None,
+            }[budget.period]
+            at = 0 if first is None else round(datetime(first.year, first.month, first.day, tzinfo=zone).timestamp())
+            key = (at * 1000, slot, "" if p.cost.nano is None else p.cost.currency or "")
+            keys.add(key)
+            right[(*key, "nano")] += p.cost.nano or 0
+            right[(*key, "tokens")] += (r.usage.input_tokens or 0) + (r.usage.output_tokens or 0)
+            right[(*key, "rounds")] += 1
+            right[(*key, "unpriced")] += p.cost.status == "unpriced"
+        sums = store.budget_sums(budget.name)
+        assert {(s.at, s.slot, s.currency) for s in sums} == keys
+        for s in sums:
+            for name in ("nano", "tokens", "rounds", "unpriced"):
+                assert getattr(s, name) == right[s.at, s.slot, s.currency, name], (budget.name, name)
 
 
 _SIMPLE = Round(

@@ -13,7 +13,7 @@ import pytest
 from monitor.prices.money import Cost
 from monitor.rounds import START, Conversation, Round
 from monitor.store.base import Batch, PricedRound, SessionQuery, StoreError
-from monitor.store.schema import APPLICATION_ID, VERSION
+from monitor.store.schema import APPLICATION_ID, DAY_MS, EPOCH_MS, MIGRATIONS, QUARTER_MS, VERSION
 from monitor.store.sqlite import DATABASE, SqliteStore
 from tests.helpers import finished, script
 
@@ -304,3 +304,50 @@ def test_a_database_without_tables_is_filled_by_whoever_writes_first(tmp_path: P
     with closing(SqliteStore(tmp_path)) as store:
         store.add(Batch(rounds=[one_round()]))
         assert store.session_count() == 1
+
+
+# -- from an older schema -------------------------------------------------------------------------
+
+
+def test_a_store_of_the_first_schema_keeps_every_figure(tmp_path: Path) -> None:
+    """The tables as they were made then, with two rounds of which one is a lower bound."""
+    path = tmp_path / DATABASE
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        MIGRATIONS[0](db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("INSERT INTO name VALUES (1, 'higress'), (2, 'gpt-5.4')")
+        db.execute("INSERT INTO facet VALUES (1, 1, 0, 0, 0, 0, 0, 0)")
+        db.execute(
+            "INSERT INTO price VALUES (1, 'priced', 'USD', 'list A', 'v1'), (2, 'partial', 'USD', 'list A', 'v1')"
+        )
+        db.execute(
+            "INSERT INTO session VALUES (1, 0, 'agent:main:main', 0, 1769938200000, 1769938260000, 2, 240, 0.0, 2, 0, "
+            "0, 0, 0, 0, NULL, NULL, NULL, 1, 1)"
+        )
+        db.execute("INSERT INTO session_name VALUES ('agent:main:main', 1)")
+        db.execute("INSERT INTO meta VALUES ('sessions', 1), ('batches', 1)")
+        for price, ms, flags in ((1, 1_769_938_200_000, 1), (2, 1_769_938_260_000, 3)):
+            sums = (1, 0, 0, int(flags == 3), 100, 20, None, None, None, 5000, 900, 1, None, 0)
+            marks = ", ".join("?" * len(sums))
+            db.execute(
+                "INSERT INTO round VALUES (?, ?, 1, 1, 2, ?, 100, 20, NULL, NULL, NULL, NULL, 5000, 900, NULL, 200, "
+                "NULL, NULL, ?, NULL, NULL, NULL)",
+                ((ms - EPOCH_MS) << 22, bytes([0, 0, 0, price] * 4), price, flags),
+            )
+            db.execute(f"INSERT INTO session_slice VALUES (1, 2, ?, {marks})", (price, *sums))
+            db.execute(f"INSERT INTO quarter VALUES (?, 2, ?, {marks})", (ms - ms % QUARTER_MS, price, *sums))
+            db.execute(f"INSERT INTO day VALUES (?, 1, 2, ?, {marks})", (ms - ms % DAY_MS, price, *sums))
+            db.execute(f"INSERT INTO total VALUES (2, ?, {marks})", (price, *sums))
+    with closing(SqliteStore(tmp_path, price_version="v2")) as store:
+        assert store.verify() == []
+        first, second = store.rounds("agent:main:main").rounds
+        assert (first.cost.status, first.cost.nano, first.price_version) == ("priced", 5000, "v1")
+        assert (second.cost.status, second.round.usage.lower_bound) == ("partial", True)
+        store.add(Batch(rounds=[one_round()]))
+        # Whether the log lost counts of the second round can't be told any more: it stays a lower bound.
+        store.reprice(lambda *given: Cost("partial" if given[3].lower_bound else "priced", 7, "USD", "list B"), "v3")
+        assert [stored.cost.status for stored in store.rounds("agent:main:main").rounds] == [
+            "priced", "priced", "partial",
+        ]  # fmt: skip
+        assert store.verify() == []

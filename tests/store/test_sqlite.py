@@ -15,4 +15,4 @@ class TestSqliteStore(StoreConformance):
     @contextmanager
     def place(self) -> Iterator[Open]:
         with tempfile.TemporaryDirectory() as folder:
-            yield lambda: SqliteStore(Path(folder), price_version=VERSION)
+            yield lambda book=None: SqliteStore(Path(folder), price_version=VERSION, budgets=book)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from monitor.answers import prices
+from monitor.faces.cli.apply import apply_prices
 from monitor.faces.cli.ask import opened, print_answer, print_table
 from monitor.faces.cli.main import as_json, common, shown
 
@@ -34,6 +35,9 @@ def prices_command(
     """
     runtime = opened(data_dir, config, log_path)
     ask = runtime.asking()
+    if model == "apply":
+        apply_prices(runtime, json_)
+        return
     if model == "missing":
         missing = prices.missing_prices(ask)
         print_answer(missing, json_, lambda: click.echo(missing.overlay or "Every model in the log has a price."))

@@ -1,0 +1,174 @@
+"""Who is told of a budget: real messages to a real receiver, once, also when it was away."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor import alerts
+from monitor.alerts import RETRY_AFTER_S, Teller
+from monitor.budgets import BudgetBook
+from monitor.config import BudgetSettings
+from monitor.prices.money import Cost
+from monitor.rounds import Usage
+from monitor.store.base import Batch
+from monitor.store.sqlite import SqliteStore
+from tests.answers.made import made
+from tests.helpers import wait_for
+from tests.receiver import Receiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with closing(Receiver()) as found:
+        yield found
+
+
+def budget(**given: Any) -> BudgetSettings:
+    return BudgetSettings.model_validate({"name": "team", "tokens": 100, "period": "month", **given})
+
+
+@contextmanager
+def telling(folder: Path, *settings: BudgetSettings) -> Iterator[tuple[SqliteStore, Callable[[int, int], None]]]:
+    """A store whose budgets are told of, and a way to use tokens."""
+    book = BudgetBook(tuple(one.budget() for one in settings))
+    with closing(SqliteStore(folder, budgets=book)) as store:
+        teller = Teller(store, settings, book, lambda name: f"http://localhost:8888/session?id={name}")
+        teller.start()
+
+        def spend(number: int, tokens: int) -> None:
+            now = round(datetime.now(UTC).timestamp() * 1000)
+            store.add(Batch(rounds=[made(number, Cost("unpriced"), started_at=now, usage=Usage(tokens, 0))]))
+            teller.poke()
+
+        yield store, spend
+        teller.stop(timeout=30)
+
+
+def states(store: SqliteStore) -> dict[str, tuple[str, str | None]]:
+    return {d.channel: (d.state, d.error) for alert in store.alerts() for d in alert.deliveries}
+
+
+def test_each_share_is_told_once_also_after_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+    settings = budget(notify=[f"json://localhost:{receiver.port}/told"])
+    with telling(tmp_path, settings) as (_, spend):
+        spend(1, 80)
+        wait_for("the first message", lambda: receiver.got)
+        spend(2, 30)
+        wait_for("the second message", lambda: len(receiver.got) == 2)
+    with telling(tmp_path, settings) as (store, spend):
+        spend(3, 500)
+        wait_for("everything is sent", lambda: not store.due(1 << 60))
+    assert [(path, body["title"], body["message"]) for path, body in receiver.got] == [
+        ("/told", "Budget team is running out", "80 % of 100 tokens this month"),
+        ("/told", "Budget team is used up", "110 % of 100 tokens this month"),
+    ]
+    assert [body["type"] for _, body in receiver.got] == ["warning", "failure"]
+
+
+def test_what_waits_when_the_process_ends_is_sent_by_the_next(tmp_path: Path, receiver: Receiver) -> None:
+    settings = budget(notify=[f"json://localhost:{receiver.port}/told"])
+    book = BudgetBook((settings.budget(),))
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    with closing(SqliteStore(tmp_path, budgets=book)) as store:
+        store.add(Batch(rounds=[made(1, Cost("unpriced"), started_at=now, usage=Usage(90, 0))]))
+    with telling(tmp_path, settings):
+        wait_for("the message", lambda: receiver.got)
+    assert len(receiver.got) == 1
+
+
+def test_a_channel_that_is_away_is_tried_again(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "RETRY_AFTER_S", (0, 0, *RETRY_AFTER_S))
+    receiver.refuse = 2
+    with telling(tmp_path, budget(notify=[f"json://localhost:{receiver.port}/told"])) as (store, spend):
+        spend(1, 90)
+        wait_for("the message", lambda: receiver.got)
+        wait_for("it is written down", lambda: states(store) == {"json": ("sent", None)})
+    assert len(receiver.got) == 1
+
+
+def test_a_channel_that_stays_away_has_failed_and_says_why_without_its_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    logging.getLogger().addHandler(handler)
+    monkeypatch.setattr(alerts, "RETRY_AFTER_S", (0,))
+    addresses = ["json://user:verysecret@localhost:1/told", "nonsense://alsosecret"]
+    with (
+        contextlib.ExitStack() as ending,
+        telling(tmp_path, budget(notify=addresses, on_exceeded={"webhook": "http://localhost:1/hiddenpath"})) as (
+            store,
+            spend,
+        ),
+    ):
+        ending.callback(logging.getLogger().removeHandler, handler)
+        spend(1, 100)
+        wait_for("all have failed", lambda: {state for state, _ in states(store).values()} == {"failed"})
+        found = states(store)
+    assert set(found) == {"json", "nonsense", "webhook"}
+    assert found["nonsense"][1] == "its address is none that Apprise understands"
+    for text in (*(error or "" for _, error in found.values()), said.getvalue()):
+        assert "verysecret" not in text
+        assert "alsosecret" not in text
+        assert "hiddenpath" not in text
+
+
+def test_an_exceeded_budget_runs_a_command_and_calls_a_webhook_with_the_facts(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    told = tmp_path / "told.json"
+    command = [sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())", str(told)]
+    settings = BudgetSettings.model_validate(
+        {
+            "name": "each session",
+            "tokens": 50,
+            "period": "session",
+            "on_exceeded": {"command": command, "webhook": f"http://127.0.0.1:{receiver.port}/cut-off"},
+        }
+    )
+    with telling(tmp_path / "data", settings) as (store, spend):
+        spend(1, 45)
+        spend(2, 10)
+        wait_for("both are done", lambda: set(states(store).values()) == {("sent", None)})
+    facts = json.loads(told.read_text())
+    assert receiver.got == [("/cut-off", facts)]
+    assert facts["session"] == "agent:main:main"
+    assert facts["url"] == "http://localhost:8888/session?id=agent:main:main"
+    assert (facts["used"], facts["limit"], facts["exceeded"]) == ({"tokens": 55}, {"tokens": 50}, True)
+    assert facts["text"] == "110 % of 50 tokens in this session"
+
+
+def test_a_command_that_fails_says_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "RETRY_AFTER_S", ())
+    command = [sys.executable, "-c", "import sys; sys.exit('no such consumer')"]
+    with telling(tmp_path, budget(on_exceeded={"command": command})) as (store, spend):
+        spend(1, 100)
+        wait_for("it has failed", lambda: states(store).get("command", ("", ""))[0] == "failed")
+        assert states(store)["command"][1] == f"{sys.executable} ended with 1: no such consumer"
+
+
+def test_a_receiver_that_hangs_does_not_hold_up_what_is_read(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(alerts, "_notify", lambda *_: released.wait(60))
+    with telling(tmp_path, budget(notify=[f"json://localhost:{receiver.port}/told"])) as (store, spend):
+        spend(1, 90)
+        for number in range(2, 30):
+            spend(number, 1)
+        assert sum(part.counts.rounds for part in store.slices()) == 29
+        released.set()
