@@ -50,14 +50,15 @@ _snapshot = DataSnapshot(providers=_data, from_auto_update=False)
 class Listing:
     """A model of one provider's list, with the rule by which a name led to it."""
 
-    __slots__ = ("model_id", "provider", "rule", "timeline")
+    __slots__ = ("context", "model_id", "provider", "rule", "timeline")
 
-    def __init__(self, provider: str, model_id: str, rule: Rule, timeline: Timeline) -> None:
-        """`provider` is ours, `model_id` theirs."""
+    def __init__(self, provider: str, model_id: str, rule: Rule, timeline: Timeline, context: int | None) -> None:
+        """`provider` is ours, `model_id` theirs; `context` is the model's window in tokens."""
         self.provider = provider
         self.model_id = model_id
         self.rule = rule
         self.timeline = timeline
+        self.context = context
 
 
 def find(provider: str, candidates: Iterable[Candidate]) -> Listing | None:
@@ -89,7 +90,7 @@ def find(provider: str, candidates: Iterable[Candidate]) -> Listing | None:
             zero = Decimal(0)
             epochs = (Epoch(Plan([Tier(Rates(input=zero, output=zero))])),)
         if epochs:
-            return Listing(provider, model.id, rule, Timeline(epochs))
+            return Listing(provider, model.id, rule, Timeline(epochs), model.context_window or None)
     return None
 
 

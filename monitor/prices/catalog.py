@@ -53,6 +53,10 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     tiers: tuple[Tier, ...] = ()
     source: str | None = None
     checked: date | None = None
+    #: What the model can do, where its list says so: the most tokens that a request and its answer may
+    #: have together, and the most that an answer may have.
+    context_window: int | None = None
+    max_output: int | None = None
 
 
 class _Offer(msgspec.Struct, frozen=True):
@@ -67,6 +71,8 @@ class _Offer(msgspec.Struct, frozen=True):
     stand_in: str | None = None
     #: The rows behind the epochs; none for genai-prices, whose prices are in USD.
     rows: tuple[Row, ...] = ()
+    #: The model's context window by genai-prices; rows have their own.
+    context: int | None = None
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -216,6 +222,8 @@ class Catalog:
             tiers=plan.tiers,
             source=answer.undated_source if undated else answer.source,
             checked=None if answer.row is None else answer.row.checked,
+            context_window=offer.context if answer.row is None else answer.row.context,
+            max_output=None if answer.row is None else answer.row.max_output,
         )
 
     def _resolve(self, model: str, host: str | None) -> _Entry:
@@ -307,6 +315,7 @@ class Catalog:
                 rule=found.rule,
                 timeline=found.timeline,
                 stand_in=stand_in,
+                context=found.context,
             )
 
     def _suspicions(self, overlays: Iterable[PriceFile]) -> Iterator[str]:

@@ -27,7 +27,8 @@ _RATES = (
     "request",
 )
 _ABOUT_KEYS = ("match", "provider", "currency", "per", "from", "until", "free", "source", "checked")
-_ROW_KEYS = {*_ABOUT_KEYS, "tiers", "hours", *_RATES}
+_CAN_KEYS = ("context", "max_output")
+_ROW_KEYS = {*_ABOUT_KEYS, *_CAN_KEYS, "tiers", "hours", *_RATES}
 _TIER_KEYS = {"up_to_input", "up_to_output", *_RATES}
 _HOURS_KEYS = {"utc", "weekdays", *_RATES}
 _GATEWAY_KEYS = {"match", "source", "checked"}
@@ -64,6 +65,10 @@ class Row(msgspec.Struct, frozen=True):
     source: str | None = None
     checked: date | None = None
     line: int | None = None
+    #: The most tokens that a request and its answer may have together, where the list says so.
+    context: int | None = None
+    #: The most tokens that an answer may have.
+    max_output: int | None = None
 
 
 class PriceFile(msgspec.Struct, frozen=True):
@@ -169,6 +174,8 @@ class _Reader:
             source=self._text(table, "source"),
             checked=self._date(table, "checked"),
             line=self._line,
+            context=self._count(table, "context"),
+            max_output=self._count(table, "max_output"),
         )
 
     def _gateway(self, table: dict[str, Any]) -> Row:
@@ -200,11 +207,8 @@ class _Reader:
         tiers = []
         for tier in tables:
             self._known(tier, _TIER_KEYS)
-            bounds = {key: tier.get(key) for key in ("up_to_input", "up_to_output")}
-            for key, value in bounds.items():
-                if value is not None and (type(value) is not int or value <= 0):
-                    self._fail(key, "must be a whole number of tokens above zero")
-            tiers.append(Tier(self._rates(tier, per), **bounds))
+            bounds = [self._count(tier, key) for key in ("up_to_input", "up_to_output")]
+            tiers.append(Tier(self._rates(tier, per), *bounds))
         if tiers[-1].up_to_input is not None or tiers[-1].up_to_output is not None:
             self._fail("tiers", "must end with a tier without `up_to_…`, so that every round has a price")
         inputs = [tier.up_to_input for tier in tiers if tier.up_to_input is not None]
@@ -325,6 +329,12 @@ class _Reader:
         value = table.get(key)
         if value is not None and (not isinstance(value, str) or not value.strip()):
             self._fail(key, "must be text")
+        return value
+
+    def _count(self, table: dict[str, Any], key: str) -> int | None:
+        value = table.get(key)
+        if value is not None and (type(value) is not int or value <= 0):
+            self._fail(key, "must be a whole number of tokens above zero")
         return value
 
     def _date(self, table: dict[str, Any], key: str) -> date | None:

@@ -501,6 +501,13 @@ def test_a_resolution_explains_itself() -> None:
     assert str(dated.effective) == "2026-03-13"
 
 
+def test_a_resolution_says_how_much_the_model_can_take() -> None:
+    # OpenAI's page on gpt-4o and Anthropic's on Claude 3.5, through genai-prices.
+    assert CATALOG.price("gpt-4o", None, NOW).context_window == 128_000
+    assert CATALOG.price("claude-3-5-sonnet-20241022", None, NOW).context_window == 200_000
+    assert CATALOG.price("nobody-knows-me", None, NOW).context_window is None
+
+
 def test_the_version_names_every_list() -> None:
     assert CATALOG.version == f"genai-prices {genai_prices.__version__}, built-in 2026-11-21, region cn"
 

@@ -232,6 +232,20 @@ def test_a_slip_of_unit_is_reported(tmp_path: Path) -> None:
     assert Catalog.load([write(tmp_path, ROW)]).warnings == ()
 
 
+def test_a_row_can_say_how_long_a_request_may_be(tmp_path: Path) -> None:
+    catalog = Catalog.load([write(tmp_path, ROW + "context = 131_072\nmax_output = 8192\n")])
+    found = catalog.price("acme-1", None, 1)
+    assert (found.context_window, found.max_output) == (131_072, 8192)
+    assert Catalog.load([write(tmp_path, ROW)]).price("acme-1", None, 1).context_window is None
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "true", '"128K"'])
+@pytest.mark.parametrize("key", ["context", "max_output"])
+def test_a_length_is_a_whole_number_of_tokens(tmp_path: Path, key: str, count: str) -> None:
+    with pytest.raises(PriceFileError, match=f"`{key}` must be a whole number of tokens above zero"):
+        overlay.load(write(tmp_path, f"{ROW}{key} = {count}\n"))
+
+
 def test_hours_pass_midnight_and_can_spare_the_weekend(tmp_path: Path) -> None:
     hours = 'hours = [{ utc = ["22:00-02:00"], weekdays = true, input = "0.04", output = "0.06" }]\n'
     catalog = Catalog.load([write(tmp_path, ROW + hours)])
