@@ -187,13 +187,22 @@ class Runtime:
             from monitor.prices.catalog import Catalog  # noqa: PLC0415 - price lists take time to load
             from monitor.prices.live import LiveCatalog  # noqa: PLC0415
 
+            from monitor.prices.updates import FILE_NAME  # noqa: PLC0415
+
             overlays, region = self._overlays(), self.settings.prices.region
-            self._live = LiveCatalog(lambda: Catalog.load(overlays, region=region), overlays)
+            self._live = LiveCatalog(
+                lambda: Catalog.load(overlays, region=region, data_dir=self.folder),
+                [*overlays, self.folder / FILE_NAME],
+            )
         return self._live
 
     def _overlays(self) -> list[Path]:
-        overlay = self.settings.prices.overlay
-        return [] if overlay is None else [overlay]
+        named = self.settings.prices.overlays
+        if not named:
+            return []
+        from monitor.prices import lists  # noqa: PLC0415 - only where there is one
+
+        return lists.paths(named)
 
     def book(self) -> BudgetBook:
         """The budgets and the rates of exchange as they are configured.
