@@ -21,7 +21,7 @@ from monitor.answers.budgets import failed_channels
 from monitor.answers.health import SourceStanding, Standing
 from monitor.budgets import BudgetBook, Exchange
 from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, check_allowed
-from monitor.store.base import Added, RepricedRounds
+from monitor.store.base import Added, RepricedRounds, SessionQuery
 from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
@@ -328,8 +328,16 @@ class Runtime:
                 *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
                 *failed_channels(self.store.alerts()),
             ),
+            notes=self._stale_prices(),
             version=__version__,
         )
+
+    def _stale_prices(self) -> tuple[str, ...]:
+        if self._live is None:
+            return ()
+        newest = self.store.sessions(SessionQuery(sort_by="updated", limit=1)).sessions
+        stale = self._live.catalog.stale(newest[0].updated_at) if newest else None
+        return () if stale is None else (stale,)
 
     def _make_folder(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -60,6 +61,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     #: Hours of the day (UTC) at which other prices hold.
     hours: tuple[Window, ...] = ()
     source: str | None = None
+    #: Where the figures stand, by their list, and when somebody looked there.
+    evidence: str | None = None
     checked: date | None = None
     #: What the model can do, where its list says so: the most tokens that a request and its answer may
     #: have together, and the most that an answer may have.
@@ -105,7 +108,8 @@ class Catalog:
         self._genai_lock = Lock()
         self._genai_label = self._kept.label if self._kept is not None else f"genai-prices {updates.library_version()}"
         #: What prices depend on: the same version prices the same round alike.
-        self.version = f"{self._genai_label}, built-in {self.checked}, region {region}"
+        content = hashlib.sha256("".join(file.digest for file in built_in).encode()).hexdigest()[:8]
+        self.version = f"{self._genai_label}, built-in {self.checked} {content}, region {region}"
         if overlays:
             self.version += f", overlay {'+'.join(file.digest for file in overlays)}"
         # Bounded, and per catalog; the method itself would keep every catalog alive.
@@ -203,6 +207,7 @@ class Catalog:
             ordinary_tiers=epoch.plan.tiers,
             hours=tuple(window for window, _ in epoch.windows),
             source=answer.undated_source if undated else answer.source,
+            evidence=None if answer.row is None else answer.row.source,
             checked=None if answer.row is None else answer.row.checked,
             context_window=offer.context if answer.row is None else answer.row.context,
             max_output=None if answer.row is None else answer.row.max_output,

@@ -23,9 +23,14 @@ class Lines:
         """The lines of all ``[[kind]]``."""
         return [number for number, name, many in self._headers if many and name == kind]
 
-    def in_row(self, header: int, key: str, nth: int = 0) -> int | None:
-        """The line of the `nth` time that `key` is set below the header in line `header`, before the next one."""
-        return self._key(key, header + 1, self._end(header), nth)
+    def in_row(self, header: int, key: str) -> int | None:
+        """The line where the row with its header in line `header` sets `key`."""
+        return self._key(key, header + 1, self._end(header))
+
+    def in_table(self, header: int, parent: str, key: str, nth: int) -> int | None:
+        """The line of the `nth` time that `key` is set in the tables of the row's `parent`."""
+        start = self.in_row(header, parent)
+        return None if start is None else self._key(key, start, self._end(header), nth)
 
     def at(self, *path: str) -> int | None:
         """The line of a key outside rows, such as ``fx``, ``CNY``: of itself, else of what holds it."""

@@ -195,15 +195,12 @@ class _Reader(Values):
             self.fail("tiers", "must be a list: `tiers = [{ up_to_input = 32000, input = …, output = … }, …]`")
         tiers: list[Tier] = []
         for index, tier in enumerate(tables):
-            self.tables = tables[: index + 1]
+            self.tables, self.parent = tables[: index + 1], "tiers"
             self.known(tier, _TIER_KEYS)
             bounds = [self.count(tier, key) for key in ("up_to_input", "up_to_output")]
             new = Tier(self._rates(tier, per), *bounds)
             if any(_covers(earlier, new) for earlier in tiers):
-                self.fail(
-                    "up_to_input" if bounds[0] is not None or bounds[1] is None else "up_to_output",
-                    "makes a tier that no round reaches: an earlier one takes all of them",
-                )
+                self.fail(next(iter(tier)), "begins a tier that no round reaches: an earlier one takes all of them")
             tiers.append(new)
         self.tables = ()
         if tiers[-1].up_to_input is not None or tiers[-1].up_to_output is not None:
@@ -219,7 +216,7 @@ class _Reader(Values):
             self.fail("hours", 'must be a list: `hours = [{ utc = ["01:00-04:00"], input = …, output = … }]`')
         found: list[Window] = []
         for index, window in enumerate(tables):
-            self.tables = tables[: index + 1]
+            self.tables, self.parent = tables[: index + 1], "hours"
             self.known(window, _HOURS_KEYS)
             tier = Tier(self._rates(window, per))
             weekdays = window.get("weekdays", False)

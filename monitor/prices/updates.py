@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from datetime import UTC, date, datetime
-from importlib.metadata import version
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,9 @@ import msgspec
 FILE_NAME = "genai-prices.json"
 #: The published file has 3 MB. Whatever is much larger is something else.
 MAX_BYTES = 32 * 1024 * 1024
+#: For a step of the transfer, and for all of it.
 _TIMEOUT_S = 20.0
+_DEADLINE_S = 300.0
 #: Without these, or with far fewer models than are installed, a file is cut or is another one.
 _MUST_HAVE = ("openai", "anthropic", "google")
 
@@ -46,8 +49,11 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return f"genai-prices {self.day} {self.sha256[:8]}"
 
 
+@lru_cache(maxsize=1)
 def library_version() -> str:
     """The version of the installed library."""
+    from importlib.metadata import version  # noqa: PLC0415 - slow, and this module is imported by servers
+
     return version("genai-prices")
 
 
@@ -70,8 +76,11 @@ def fetch(url: str) -> bytes:
         with httpx2.stream("GET", url, timeout=_TIMEOUT_S, follow_redirects=True) as response:
             response.raise_for_status()
             content = bytearray()
+            deadline = time.monotonic() + _DEADLINE_S
             for piece in response.iter_bytes():
                 content += piece
+                if time.monotonic() > deadline:
+                    raise UpdateError(f"{url}: sends too slowly; the prices in use stay as they are")
                 if len(content) > MAX_BYTES:
                     raise UpdateError(f"{url}: is larger than {MAX_BYTES:,} bytes, so it is not the price list")
             return bytes(content)

@@ -29,8 +29,9 @@ class Values:
         #: The line of the row's header, and which row it is.
         self.line: int | None = None
         self.what = ""
-        #: The tables before the one at hand in a row's `tiers` or `hours`, and that one last.
+        #: The tables of a row's `tiers` or `hours` (the `parent`) up to the one at hand.
         self.tables: Sequence[dict[str, Any]] = ()
+        self.parent = ""
         #: The keys that lead to what is at hand outside rows.
         self.section: tuple[str, ...] = ()
 
@@ -110,10 +111,13 @@ class Values:
         """Raise PriceFileError about `key`, with the line where it stands."""
         if self.line is not None:
             # The key's own line where it stands in this row, else that of the row.
-            before = [table for table in self.tables[:-1] if key in table]
-            line = None
-            if not self.tables or key in self.tables[-1]:
-                line = self.lines.in_row(self.line, key, len(before))
+            if not self.tables:
+                line = self.lines.in_row(self.line, key)
+            elif key in self.tables[-1]:
+                before = sum(key in table for table in self.tables[:-1])
+                line = self.lines.in_table(self.line, self.parent, key, before)
+            else:
+                line = self.lines.in_row(self.line, self.parent)
             line = line or self.line
         elif self.what:
             line = self.lines.at(self.what.split()[0])
