@@ -76,8 +76,21 @@ class WebSettings(_Section):
 class PriceSettings(_Section):
     """Which price lists apply."""
 
-    overlay: Path | None = None
+    #: A file, or a list that is shipped with the program by its name; or several, of which the last one wins.
+    overlay: str | list[str] = []
     region: Literal["cn", "intl"] = "cn"
+
+    @field_validator("overlay", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            raise ValueError('name a file, such as "prices.toml", or a shipped list, or several of them in brackets')
+        return value
+
+    @property
+    def overlays(self) -> list[str]:
+        """The overlays as a list: names of shipped lists, and paths."""
+        return [self.overlay] if isinstance(self.overlay, str) else self.overlay
 
 
 class ExceededSettings(_Section):
@@ -266,8 +279,11 @@ def _relative_to(settings: Settings, folder: Path) -> None:
     """Paths in a file are meant from where the file lies."""
     for source in settings.sources:
         source.path = folder / source.path.expanduser()
-    if settings.prices.overlay is not None:
-        settings.prices.overlay = folder / settings.prices.overlay.expanduser()
+    settings.prices.overlay = [
+        # A name without folder and suffix is a list that is shipped with the program.
+        name if name == Path(name).name and not Path(name).suffix else str(folder.absolute() / Path(name).expanduser())
+        for name in settings.prices.overlays
+    ]
 
 
 def check_allowed(path: Path, allowed: list[str]) -> Path:

@@ -21,7 +21,7 @@ from monitor.answers.budgets import failed_channels
 from monitor.answers.health import SourceStanding, Standing
 from monitor.budgets import BudgetBook, Exchange
 from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, check_allowed
-from monitor.store.base import Added, RepricedRounds
+from monitor.store.base import Added, RepricedRounds, SessionQuery
 from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
@@ -187,13 +187,22 @@ class Runtime:
             from monitor.prices.catalog import Catalog  # noqa: PLC0415 - price lists take time to load
             from monitor.prices.live import LiveCatalog  # noqa: PLC0415
 
+            from monitor.prices.updates import FILE_NAME  # noqa: PLC0415
+
             overlays, region = self._overlays(), self.settings.prices.region
-            self._live = LiveCatalog(lambda: Catalog.load(overlays, region=region), overlays)
+            self._live = LiveCatalog(
+                lambda: Catalog.load(overlays, region=region, data_dir=self.folder),
+                [*overlays, self.folder / FILE_NAME],
+            )
         return self._live
 
     def _overlays(self) -> list[Path]:
-        overlay = self.settings.prices.overlay
-        return [] if overlay is None else [overlay]
+        named = self.settings.prices.overlays
+        if not named:
+            return []
+        from monitor.prices import lists  # noqa: PLC0415 - only where there is one
+
+        return lists.paths(named)
 
     def book(self) -> BudgetBook:
         """The budgets and the rates of exchange as they are configured.
@@ -319,8 +328,16 @@ class Runtime:
                 *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
                 *failed_channels(self.store.alerts()),
             ),
+            notes=self._stale_prices(),
             version=__version__,
         )
+
+    def _stale_prices(self) -> tuple[str, ...]:
+        if self._live is None:
+            return ()
+        newest = self.store.sessions(SessionQuery(sort_by="updated", limit=1)).sessions
+        stale = self._live.catalog.stale(newest[0].updated_at) if newest else None
+        return () if stale is None else (stale,)
 
     def _make_folder(self) -> None:
         try:

@@ -45,7 +45,7 @@ def test_paths_in_a_file_are_meant_from_where_it_lies(tmp_path: Path) -> None:
     file = write('[[sources]]\npath = "access.log"\nmax_rotate = 5\n[prices]\noverlay = "p.toml"\n', "conf/m.toml")
     settings = load(file)
     assert settings.sources[0].path == tmp_path / "conf/access.log"
-    assert settings.prices.overlay == tmp_path / "conf/p.toml"
+    assert settings.prices.overlays == [str(tmp_path / "conf/p.toml")]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ class Standing(msgspec.Struct, frozen=True):
     #: Why what was read can't be kept, in words.
     failure: str | None = None
     problems: tuple[str, ...] = ()
+    #: Worth knowing, and no fault of what is running.
+    notes: tuple[str, ...] = ()
     version: str = ""
 
 
@@ -139,4 +141,5 @@ def _advice(
         )
     if unpriced:
         advice.append(f"No price is known for {', '.join(unpriced[:5])}: their cost is in no total.")
+    advice += standing.notes
     return advice

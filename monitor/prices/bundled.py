@@ -1,12 +1,13 @@
-"""The lists of genai-prices (MIT), read through a snapshot of our own that nothing can replace."""
+"""The lists of genai-prices (MIT), as installed or as published later, through a snapshot that nothing can replace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 
-from genai_prices.data import providers as _data
 from genai_prices.data_snapshot import DataSnapshot
 from genai_prices.types import (
     ClauseAnd,
@@ -19,9 +20,11 @@ from genai_prices.types import (
     MatchLogic,
     ModelInfo,
     ModelPrice,
+    Provider,
     StartDateConstraint,
     TieredPrices,
     TimeOfDateConstraint,
+    _providers_from_raw,  # there is no public way to read what is published; a test holds on to it
 )
 
 from monitor.prices.names import Candidate, Rule, dated, same_model
@@ -44,53 +47,97 @@ _KEYS = {
     "request": "requests_kcount",
 }
 
-_snapshot = DataSnapshot(providers=_data, from_auto_update=False)
-
 
 class Listing:
     """A model of one provider's list, with the rule by which a name led to it."""
 
-    __slots__ = ("model_id", "provider", "rule", "timeline")
+    __slots__ = ("context", "model_id", "provider", "rule", "timeline")
 
-    def __init__(self, provider: str, model_id: str, rule: Rule, timeline: Timeline) -> None:
-        """`provider` is ours, `model_id` theirs."""
+    def __init__(self, provider: str, model_id: str, rule: Rule, timeline: Timeline, context: int | None) -> None:
+        """`provider` is ours, `model_id` theirs; `context` is the model's window in tokens."""
         self.provider = provider
         self.model_id = model_id
         self.rule = rule
         self.timeline = timeline
+        self.context = context
 
 
-def find(provider: str, candidates: Iterable[Candidate]) -> Listing | None:
-    """The entry for the first of `candidates` that `provider` (a name of ours) lists.
+class Lists:
+    """The lists of all providers, at one moment of their history."""
 
-    Their matching is by beginnings and by parts; what it finds counts only if the name is that model
-    and nothing more (`names.same_model`).
-    """
-    if provider in _OURS:
-        return None
-    try:
-        theirs = _snapshot.find_provider(None, _THEIR_NAMES.get(provider, provider), None)
-    except LookupError:
-        return None
-    for candidate in candidates:
-        # Not through the snapshot: it keeps every name that ever matched, and clients choose names.
-        model = theirs.find_model(candidate.name, all_providers=_snapshot.providers)
-        if model is None:
-            continue
-        known = [model.id, *_names(model.match)]
-        rule = candidate.rule
-        if candidate.name not in (name.lower() for name in known):
-            if not any(same_model(candidate.name, name) for name in known):
+    def __init__(self, providers: Sequence[Provider]) -> None:
+        # Ours alone: what other libraries of the process do to the shared snapshot changes no price here.
+        self._snapshot = DataSnapshot(providers=list(providers), from_auto_update=False)
+
+    def find(self, provider: str, candidates: Iterable[Candidate]) -> Listing | None:
+        """The entry for the first of `candidates` that `provider` (a name of ours) lists.
+
+        Their matching is by beginnings and by parts; what it finds counts only if the name is that model
+        and nothing more (`names.same_model`).
+        """
+        if provider in _OURS:
+            return None
+        try:
+            theirs = self._snapshot.find_provider(None, _THEIR_NAMES.get(provider, provider), None)
+        except LookupError:
+            return None
+        for candidate in candidates:
+            # Not through the snapshot: it keeps every name that ever matched, and clients choose names.
+            model = theirs.find_model(candidate.name, all_providers=self._snapshot.providers)
+            if model is None:
                 continue
-            rule = "date_stripped" if dated(candidate.name) else "normalised" if rule == "exact" else rule
-        epochs = tuple(_epochs(model))
-        # OpenRouter's entries without a price are those it gives away, and their names say so.
-        if not epochs and provider == "openrouter" and model.id.endswith(":free"):
-            zero = Decimal(0)
-            epochs = (Epoch(Plan([Tier(Rates(input=zero, output=zero))])),)
-        if epochs:
-            return Listing(provider, model.id, rule, Timeline(epochs))
-    return None
+            known = [model.id, *_names(model.match)]
+            rule = candidate.rule
+            if candidate.name not in (name.lower() for name in known):
+                if not any(same_model(candidate.name, name) for name in known):
+                    continue
+                rule = "date_stripped" if dated(candidate.name) else "normalised" if rule == "exact" else rule
+            epochs = tuple(_epochs(model))
+            # OpenRouter's entries without a price are those it gives away, and their names say so.
+            if not epochs and provider == "openrouter" and model.id.endswith(":free"):
+                zero = Decimal(0)
+                epochs = (Epoch(Plan([Tier(Rates(input=zero, output=zero))])),)
+            if epochs:
+                return Listing(provider, model.id, rule, Timeline(epochs), model.context_window or None)
+        return None
+
+    def priced_models(self) -> dict[str, int]:
+        """How many models have a price, by provider.
+
+        Raises:
+            ValueError: a price is below zero or no number.
+        """
+        counts: dict[str, int] = {}
+        for provider in self._snapshot.providers:
+            for model in provider.models:
+                epochs = tuple(_epochs(model))
+                for epoch in epochs:
+                    for plan in (epoch.plan, *(plan for _, plan in epoch.windows)):
+                        rates = [rate for tier in plan.tiers for rate in tier.rates.values]
+                        if not all(rate.is_finite() and rate >= 0 for rate in rates):
+                            raise ValueError(f"{provider.id}/{model.id} has a price that is none")
+                counts[provider.id] = counts.get(provider.id, 0) + bool(epochs)
+        return counts
+
+
+@lru_cache(maxsize=1)
+def installed() -> Lists:
+    """The lists that came with the installed library."""
+    from genai_prices.data import providers  # noqa: PLC0415 - 1.6 MB of code, not needed where newer lists are kept
+
+    return Lists(providers)
+
+
+def published(content: bytes) -> Lists:
+    """The lists in a file that genai-prices publishes (JSON).
+
+    Raises:
+        ValueError: this is no such file, or one in a form that the installed library does not know.
+    """
+    raw = json.loads(content, parse_float=Decimal)
+    if not isinstance(raw, list):
+        raise ValueError("there is no list of providers in it")
+    return Lists(_providers_from_raw(raw))
 
 
 def _names(match: MatchLogic) -> Iterator[str]:

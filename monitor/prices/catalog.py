@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
-from functools import lru_cache
-from importlib.metadata import version
+from datetime import date, timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from monitor.prices import names, overlay, providers
+from monitor.prices import lists, names, overlay, providers, updates
 from monitor.prices.money import Cost, CostStatus
+from monitor.prices.offers import Entry, List, Offer, day_of, from_rows
 from monitor.prices.overlay import FxRate, PriceFile, PriceFileError, Row
 from monitor.prices.providers import Region
-from monitor.prices.rates import FOREVER, Epoch, Plan, Rates, Tier, Timeline
+from monitor.prices.rates import Rates, Tier, Window
 from monitor.rounds import UNKNOWN_TIME, Usage
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from monitor.prices.bundled import Lists
 
 #: Pairs of model and host that are kept resolved. More than any gateway serves; clients can invent names.
 _CACHED_NAMES = 4096
 #: A user's input price this many times off the built-in one is most likely a slip of unit.
 _SUSPICIOUS = 20
+#: Prices that are this much older than what they price may have changed since.
+_STALE = timedelta(days=60)
 _DATA = Path(__file__).parent / "data"
 
 _UNPRICED = Cost("unpriced")
 _NONE = Cost("none")
-
-List = Literal["overlay", "built-in", "genai-prices"]
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,90 +49,38 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     list: List | None = None
     #: First day (UTC) on which this price holds; None where the list does not say.
     effective: date | None = None
+    #: The first day on which it no longer holds; None where it still does.
+    until: date | None = None
     currency: str | None = None
     #: Per million tokens: of the first tier, and at this moment of the day.
     rates: Rates | None = None
-    #: All tiers by length; one where the length does not matter.
+    #: All tiers by length at this moment of the day; one where the length does not matter.
     tiers: tuple[Tier, ...] = ()
+    #: All tiers outside the hours below.
+    ordinary_tiers: tuple[Tier, ...] = ()
+    #: Hours of the day (UTC) at which other prices hold.
+    hours: tuple[Window, ...] = ()
     source: str | None = None
+    #: Where the figures stand, by their list, and when somebody looked there.
+    evidence: str | None = None
     checked: date | None = None
-
-
-class _Offer(msgspec.Struct, frozen=True):
-    """An entry of a list that fits a name, over all its time."""
-
-    list: List
-    provider: str | None
-    matched: str
-    rule: names.Rule
-    timeline: Timeline
-    #: Why this is only a stand-in, or None where it is the price itself.
-    stand_in: str | None = None
-    #: The rows behind the epochs; none for genai-prices, whose prices are in USD.
-    rows: tuple[Row, ...] = ()
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """What is needed to price rounds of one name in one epoch."""
-
-    offer: _Offer
-    epoch: Epoch
-    #: The span in which this is the answer, `until` exclusive.
-    since: int
-    until: int
-    #: None where it depends on the hour.
-    plan: Plan | None
-    row: Row | None
-    currency: str | None
-    status: CostStatus
-    source: str
-    undated_source: str
-
-
-class _Entry:
-    """A name and host, with the offers for them in order and the answer that fitted last."""
-
-    __slots__ = ("_lock", "_offers", "_pending", "last", "newest")
-
-    def __init__(self, offers: Iterator[_Offer]) -> None:
-        self._pending = offers
-        self._offers: list[_Offer] = []
-        self._lock = Lock()
-        self.last: _Answer | None = None
-        #: For undated rounds, once one was seen.
-        self.newest: _Answer | None = None
-
-    def answer(self, at_ms: int) -> _Answer | None:
-        """The first offer that has a price for this moment. Offers are looked for only as far as needed."""
-        since, until = -FOREVER, FOREVER
-        with self._lock:
-            for offer in self._known_then_new():
-                epoch = offer.timeline.at(at_ms)
-                if epoch is None:
-                    # What comes after is right only for as long as this offer has nothing to say.
-                    start, end = offer.timeline.gap(at_ms)
-                    since, until = max(since, start), min(until, end)
-                else:
-                    answer = _answer(offer, epoch, since, until)
-                    if at_ms == UNKNOWN_TIME:
-                        self.newest = answer
-                    else:
-                        self.last = answer
-                    return answer
-        return None
-
-    def _known_then_new(self) -> Iterator[_Offer]:
-        yield from self._offers
-        for offer in self._pending:
-            self._offers.append(offer)
-            yield offer
+    #: What the model can do, where its list says so: the most tokens that a request and its answer may
+    #: have together, and the most that an answer may have.
+    context_window: int | None = None
+    max_output: int | None = None
 
 
 class Catalog:
     """The user's price files, the built-in lists and genai-prices. Reads no network and starts no thread."""
 
-    def __init__(self, overlays: Sequence[PriceFile], built_in: Sequence[PriceFile], region: Region) -> None:
-        """Later `overlays` win over earlier ones. See `Catalog.load`."""
+    def __init__(
+        self,
+        overlays: Sequence[PriceFile],
+        built_in: Sequence[PriceFile],
+        region: Region,
+        kept: tuple[updates.Kept, bytes] | str | None = None,
+    ) -> None:
+        """Later `overlays` win over earlier ones; `kept` is what `updates.kept_in` gives. See `Catalog.load`."""
         self.region: Region = region
         self.base_currency = next((f.base_currency for f in reversed(overlays) if f.base_currency), None)
         # A zero needs a currency to be shown in, whoever answered.
@@ -142,27 +93,65 @@ class Catalog:
             self._aliases |= file.aliases
             self._pinned |= file.regions
         self.fx: Mapping[str, FxRate] = fx
+        self._files = tuple(overlays)
         self._overlays = [_index(file.rows) for file in reversed(overlays)]
         self._built_in = _index(row for file in built_in for row in file.rows)
-        self._date = max(row.checked for file in built_in for row in file.rows if row.checked is not None)
+        #: The day on which the built-in lists were last checked.
+        self.checked: date = max(row.checked for file in built_in for row in file.rows if row.checked is not None)
+        self._unusable = kept if isinstance(kept, str) else None
+        self._kept: updates.Kept | None = None
+        #: Newer lists as they were published, until they are needed.
+        self._content: bytes | None = None
+        if isinstance(kept, tuple):
+            self._kept, self._content = kept
+        self._genai: Lists | None = None
+        self._genai_lock = Lock()
+        self._genai_label = self._kept.label if self._kept is not None else f"genai-prices {updates.library_version()}"
         #: What prices depend on: the same version prices the same round alike.
-        self.version = f"genai-prices {_genai_version()}, built-in {self._date}, region {region}"
+        content = hashlib.sha256("".join(file.digest for file in built_in).encode()).hexdigest()[:8]
+        self.version = f"{self._genai_label}, built-in {self.checked} {content}, region {region}"
         if overlays:
             self.version += f", overlay {'+'.join(file.digest for file in overlays)}"
-        #: Things in the user's files that are legal and most likely wrong.
-        self.warnings = tuple(self._suspicions(overlays))
         # Bounded, and per catalog; the method itself would keep every catalog alive.
-        self._entry: Callable[[str, str | None], _Entry] = lru_cache(maxsize=_CACHED_NAMES)(self._resolve)
+        self._entry: Callable[[str, str | None], Entry] = lru_cache(maxsize=_CACHED_NAMES)(self._resolve)
 
     @classmethod
-    def load(cls, overlays: Sequence[Path] = (), region: Region = "cn") -> Catalog:
+    def load(cls, overlays: Sequence[Path | str] = (), region: Region = "cn", data_dir: Path | None = None) -> Catalog:
         """Read the built-in lists and the user's `overlays`; the last overlay wins.
 
-        `region` chooses between a vendor's mainland and international list where neither the upstream's
-        domain nor an overlay's ``[regions]`` does; such prices are ``estimated``. Raise PriceFileError
-        if a file cannot be used.
+        An overlay that is a text without folder and suffix is a shipped list (`monitor.prices.lists`), anything
+        else a file. `region` chooses between a vendor's mainland and international list where neither the
+        upstream's domain nor an overlay's ``[regions]`` does; such prices are ``estimated``. In `data_dir` may
+        lie newer lists of genai-prices (`monitor.prices.updates`). Raise PriceFileError if a file cannot be used.
         """
-        return cls([overlay.load(path) for path in overlays], _built_in(), region)
+        kept = None if data_dir is None else updates.kept_in(data_dir)
+        return cls([overlay.load(path) for path in lists.paths(overlays)], _built_in(), region, kept)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Things in the user's files, and in what an update left, that are legal and most likely wrong."""
+        unusable = () if self._unusable is None else (self._unusable,)
+        return (*unusable, *self._suspicions())
+
+    def stale(self, newest_ms: int | None) -> str | None:
+        """A warning where the price data is more than 60 days older than the round of `newest_ms`, else None."""
+        if newest_ms is None or newest_ms == UNKNOWN_TIME:
+            return None
+        newest = day_of(newest_ms)
+        old = [
+            f"{what} {day}"
+            for what, day in (
+                ("the built-in price lists are of", self.checked),
+                ("the update of genai-prices is of", None if self._kept is None else self._kept.day),
+            )
+            if newest is not None and day is not None and newest - day > _STALE
+        ]
+        if not old:
+            return None
+        return (
+            f"{' and '.join(old)}, the newest round is of {newest}: prices may have changed since. Install a newer "
+            "version of this program, and run `session-monitor prices update` for genai-prices' part."
+        )
 
     def cost(self, model: str | None, host: str | None, at_ms: int, usage: Usage) -> Cost:
         """What a round cost. `at_ms` is its start in milliseconds since 1970 UTC, or UNKNOWN_TIME.
@@ -210,18 +199,24 @@ class Catalog:
             matched=offer.matched,
             provider=offer.provider,
             list=offer.list,
-            effective=_day(epoch.since),
+            effective=day_of(epoch.since),
+            until=day_of(epoch.until),
             currency=answer.currency,
             rates=plan.tiers[0].rates,
             tiers=plan.tiers,
+            ordinary_tiers=epoch.plan.tiers,
+            hours=tuple(window for window, _ in epoch.windows),
             source=answer.undated_source if undated else answer.source,
+            evidence=None if answer.row is None else answer.row.source,
             checked=None if answer.row is None else answer.row.checked,
+            context_window=offer.context if answer.row is None else answer.row.context,
+            max_output=None if answer.row is None else answer.row.max_output,
         )
 
-    def _resolve(self, model: str, host: str | None) -> _Entry:
-        return _Entry(self._offers(model, host))
+    def _resolve(self, model: str, host: str | None) -> Entry:
+        return Entry(self._offers(model, host))
 
-    def _offers(self, model: str, host: str | None) -> Iterator[_Offer]:
+    def _offers(self, model: str, host: str | None) -> Iterator[Offer]:
         """Every entry that may price this name: the user's, then the lists of whoever may have served it."""
         name = names.parse(model)
         yield from self._overlay_offers(name, host)
@@ -236,21 +231,21 @@ class Catalog:
                 break
         for candidate in name.candidates:
             own = [row for row in self._built_in.get(candidate.name, ()) if row.gateway]
-            yield from _from_rows("built-in", own, candidate, None)
+            yield from from_rows("built-in", own, candidate, None)
         # An author's name alone (`Qwen/…`) says nothing of who served it, nor does its own name then.
         bare = [c for c in name.candidates if "/" not in c.name]
         for provider, stand_in in self._servers(name, host):
             # Resellers' own names hold the author; other vendors know the bare name only.
             yield from self._listed(provider, name.candidates if provider in providers.RESELLERS else bare, stand_in)
 
-    def _overlay_offers(self, name: names.Name, host: str | None) -> Iterator[_Offer]:
+    def _overlay_offers(self, name: names.Name, host: str | None) -> Iterator[Offer]:
         # A domain or a prefix leaves no doubt; else it may be anyone who is asked for the price.
         place = (host and providers.of_domain(host)) or name.host
         served_by = [p for p, _ in (self._lists(place) if place else self._servers(name, host))]
         for index in self._overlays:
             for candidate in name.candidates:
                 rows = [row for row in index.get(candidate.name, ()) if self._fits(row, served_by)]
-                yield from _from_rows("overlay", rows, candidate, None)
+                yield from from_rows("overlay", rows, candidate, None)
 
     def _fits(self, row: Row, served_by: Sequence[str]) -> bool:
         """Whether the user's row is for this upstream. A provider that only the user knows fits all."""
@@ -294,37 +289,67 @@ class Catalog:
             if other != first:
                 yield other, f"no price at {first}"
 
-    def _listed(self, provider: str, candidates: Sequence[names.Candidate], stand_in: str | None) -> Iterator[_Offer]:
+    def _listed(self, provider: str, candidates: Sequence[names.Candidate], stand_in: str | None) -> Iterator[Offer]:
         for candidate in candidates:
             rows = [row for row in self._built_in.get(candidate.name, ()) if row.provider == provider]
-            yield from _from_rows("built-in", rows, candidate, stand_in)
-        found = _genai().find(provider, candidates)
+            yield from from_rows("built-in", rows, candidate, stand_in)
+        found = self._genai_lists().find(provider, candidates)
         if found is not None:
-            yield _Offer(
+            yield Offer(
                 list="genai-prices",
+                label=self._genai_label,
                 provider=provider,
                 matched=found.model_id,
                 rule=found.rule,
                 timeline=found.timeline,
                 stand_in=stand_in,
+                context=found.context,
             )
 
-    def _suspicions(self, overlays: Iterable[PriceFile]) -> Iterator[str]:
-        for file in overlays:
+    def _genai_lists(self) -> Lists:
+        with self._genai_lock:
+            if self._genai is None:
+                # 25 MB and 0.15 s: only for names that no price file settles.
+                from monitor.prices import bundled  # noqa: PLC0415
+
+                self._genai = bundled.installed() if self._content is None else bundled.published(self._content)
+                self._content = None
+            return self._genai
+
+    def _suspicions(self) -> Iterator[str]:
+        for file in self._files:
             for row in file.rows:
+                at = file.path if row.line is None else f"{file.path}:{row.line}"
+                if row.provider is not None and row.provider not in providers.known():
+                    near = get_close_matches(row.provider, providers.known(), n=1)
+                    if near:
+                        yield (
+                            f"{at}: nobody is known as provider {row.provider!r}, so the row is for every upstream; "
+                            f"is {near[0]!r} meant?"
+                        )
                 mine = row.epoch.plan.tiers[0].rates.input
                 for name in row.match:
-                    theirs = [
-                        other.epoch.plan.tiers[0].rates.input
-                        for other in self._built_in.get(name, ())
-                        if other.currency == row.currency
-                    ]
-                    if mine and theirs and all(t and max(mine / t, t / mine) > _SUSPICIOUS for t in theirs):
-                        at = file.path if row.line is None else f"{file.path}:{row.line}"
+                    theirs = list(self._lists_say(name, row)) if mine else []
+                    if mine and theirs and all(max(mine / t, t / mine) > _SUSPICIOUS for t in theirs):
                         yield (
                             f"{at}: {name} costs {mine:f} {row.currency} per million input tokens, "
                             f"the built-in list says {theirs[-1]:f}; is `per` right?"
                         )
+
+    def _lists_say(self, name: str, row: Row) -> Iterator[Decimal]:
+        """Input prices of `name` in the lists that are not the user's, in the currency of the user's `row`."""
+        for other in self._built_in.get(name, ()):
+            price = other.epoch.plan.tiers[0].rates.input
+            if price and other.currency == row.currency:
+                yield price
+        if row.currency == "USD" and name not in self._built_in:
+            parsed = names.parse(name)
+            for provider, _ in self._servers(parsed, None):
+                found = self._genai_lists().find(provider, parsed.candidates)
+                if found is not None:
+                    price = found.timeline.epochs[-1].plan.tiers[0].rates.input
+                    if price:
+                        yield price
 
 
 @lru_cache(maxsize=1)
@@ -335,67 +360,9 @@ def _built_in() -> tuple[PriceFile, ...]:
     return files
 
 
-@lru_cache(maxsize=1)
-def _genai_version() -> str:
-    return version("genai-prices")
-
-
-def _genai() -> ModuleType:
-    # 25 MB and 0.15 s: only for names that no price file settles.
-    from monitor.prices import bundled  # noqa: PLC0415
-
-    return bundled
-
-
 def _index(rows: Iterable[Row]) -> dict[str, list[Row]]:
     index: dict[str, list[Row]] = {}
     for row in rows:
         for name in row.match:
             index.setdefault(name, []).append(row)
     return index
-
-
-def _from_rows(source: List, rows: Sequence[Row], candidate: names.Candidate, stand_in: str | None) -> Iterator[_Offer]:
-    """An offer for each provider among `rows`; rows of one provider follow each other in time."""
-    for provider in dict.fromkeys(row.provider for row in rows):
-        mine = tuple(row for row in rows if row.provider == provider)
-        yield _Offer(
-            list=source,
-            provider=provider,
-            matched=candidate.name,
-            rule=candidate.rule,
-            timeline=Timeline(row.epoch for row in mine),
-            stand_in=stand_in,
-            rows=mine,
-        )
-
-
-def _answer(offer: _Offer, epoch: Epoch, since: int, until: int) -> _Answer:
-    where = offer.list if offer.list != "genai-prices" else f"genai-prices {_genai_version()}"
-    entry = offer.matched if offer.provider is None else f"{offer.provider}/{offer.matched}"
-    source = f"{where}: {entry}"
-    if epoch.since is not None:
-        source += f" from {_day(epoch.since)}"
-    row = next((row for row in offer.rows if row.epoch is epoch), None)
-    if row is not None and row.gateway:
-        source += ", answered by the gateway itself"
-    if offer.stand_in is not None:
-        source += f" ({offer.stand_in})"
-    free = row.free if row is not None else epoch.plan.free
-    status: CostStatus = "free" if free else "priced" if offer.stand_in is None else "estimated"
-    return _Answer(
-        offer=offer,
-        epoch=epoch,
-        since=since if epoch.since is None else max(since, epoch.since),
-        until=until if epoch.until is None else min(until, epoch.until),
-        plan=None if epoch.windows else epoch.plan,
-        row=row,
-        currency="USD" if row is None else row.currency,
-        status=status,
-        source=source,
-        undated_source=f"{source} (undated round, newest price)",
-    )
-
-
-def _day(ms: int | None) -> date | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).date()

@@ -204,6 +204,11 @@ def of_family(name: str) -> str | None:
     return None
 
 
+def known() -> frozenset[str]:
+    """Every name by which a price row can mean a provider or family."""
+    return frozenset(WORDS.values()) | frozenset(name for family in FAMILIES.values() for name in family.values())
+
+
 def served_by_many(name: str) -> bool:
     """Whether whoever asks for `name` may well mean somebody else than its maker."""
     return name.startswith(_OPEN_WEIGHTS)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitor.prices.overlay import load as load_prices
 from tests.faces.place import Place
 from tests.helpers import run
 
@@ -153,30 +151,6 @@ def test_the_demo_answers_once_as_an_agent_would(tmp_path: Path) -> None:
     out, _ = run("demo", "--once", "--data-dir", tmp_path / "demo")
     assert "This conversation has cost" in out
     assert "/session?id=" in out
-
-
-def test_a_price_names_its_source_and_a_missing_one_says_so(place: Place) -> None:
-    price = json.loads(run("prices", "--data-dir", place.data, "gpt-4o", "--json")[0])
-    assert price["per_million"]["input"] == 2.5
-    assert price["currency"] == "USD"
-    assert "genai-prices" in price["source"]
-    unknown = json.loads(run("prices", "--data-dir", place.data, "my-own-model", "--json")[0])
-    assert unknown["status"] == "unpriced"
-    assert "per_million" not in unknown
-
-
-def test_the_beginning_of_an_overlay_is_printed_for_models_without_a_price(place: Place, tmp_path: Path) -> None:
-    line = place.log.read_bytes().splitlines()[0]
-    odd = re.sub(rb'\\"model\\":\\"[^"\\]*\\"', b'\\\\"model\\\\":\\\\"in-house-7b\\\\"', line)
-    with place.log.open("ab") as file:
-        file.write(odd + b"\n")
-    missing = json.loads(run("prices", *place.arguments("missing", "--json"))[0])
-    assert "in-house-7b" in [row["model"] for row in missing["rows"]]
-    overlay = tmp_path / "prices.toml"
-    overlay.write_text(missing["overlay"].replace("# [[", "[[").replace("# match", "match").replace("# c", "c"))
-    filled = re.sub(r"(?m)^# (per|input|output|source)", r"\1", overlay.read_text()).replace('"0.00"', '"1.25"')
-    overlay.write_text(filled)
-    assert load_prices(overlay).rows
 
 
 def test_a_log_that_was_rotated_since_is_read_before_an_answer(place: Place) -> None:

@@ -144,6 +144,95 @@ def test_an_error_points_to_the_line_of_the_key(tmp_path: Path) -> None:
     assert str(error.value).startswith(f"{path}:{line} (price 2): `output`")
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (ROW + "[fx]\nUSD = { per_usd = '1', as_of = 2026-01-01 }\nCNY = { per_usd = 7 } # here\n", "`fx.CNY` must be"),
+        ("[fx]\nCNY = { per_usd = '0', as_of = 2026-11-20 } # here\n", "`fx.CNY.per_usd` must be above zero"),
+        ("[fx.CNY]\nas_of = 2026-11-20\nper_usd = '-7' # here\n", "`fx.CNY.per_usd` is -7"),
+        ("[fx]\nyuan = 7 # here\n", "`fx.yuan` must be a currency code"),
+        ("[regions]\nqwen = 'alibaba-cn'\nglm = 'nowhere' # here\n", "`regions.glm` must be one of"),
+        ("[regions]\ngpt = 'openai' # here\n", "`regions.gpt` has no regional lists"),
+        ("[regions]\nqwen = 'alibaba-cn'\nalibaba = 'alibaba-intl' # here\n", "is the same vendor as 'qwen'"),
+        ('[aliases]\n"ep-1" = "gpt-4o"\n"ep-2" = 5 # here\n', "`aliases.ep-2` must be a model name"),
+        ('[aliases]\na = "gpt-4o"\nA = "gpt-4" # here\n', "is the same name as 'a'"),
+        ('[aliases]\n" " = "gpt-4" # here\n', "is no model name"),
+        ("base_currency = 'dollar' # here\n" + ROW, "`base_currency` must be a currency code"),
+        (ROW + "[surprise] # here\n", "`surprise` is not known here"),
+        ("surprise = 1 # here\n", "`surprise` is not known here"),
+        ("price = 5 # here\n", "`price` must be tables"),
+        ("price = [{ match = ['x'] }] # here\n", "`currency` must be a currency code"),
+        ("[[gateway]]\nmatch = ['x']\nper = 1000 # here\n", "`per` is not known here"),
+        (ROW + ROW.replace('"acme-1"]', '"acme-2"] # here').replace('currency = "CNY"\n', "").replace(
+            'match = ["acme-2"] # here\n', 'match = ["acme-2"]\n').replace("[[price]]", "[[price]] # here"),
+         "`currency` must be a currency code"),
+        (ROW + "# input = 1\n" + ROW.replace("acme-1", "acme-2").replace('"0.02"', '"-1" # here'), "`input` is -1"),
+    ],
+)  # fmt: skip
+def test_a_mistake_anywhere_is_told_with_its_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = write(tmp_path, text)
+    (line,) = (number for number, line in enumerate(path.read_text().splitlines(), 1) if "# here" in line)
+    with pytest.raises(PriceFileError) as error:
+        overlay.load(path)
+    assert complaint in str(error.value)
+    assert str(error.value).startswith((f"{path}:{line}: ", f"{path}:{line} ("))
+
+
+TIERED = """[[price]]
+match = ["acme-1"]
+currency = "CNY"
+per = 1000
+tiers = [
+  { up_to_input = 32000, up_to_output = 200, input = "1", output = "2" },
+  { up_to_input = 32000, input = "3", output = "4" },
+  { input = "5", output = "6" },
+]
+"""
+HOURS = (
+    ROW
+    + """hours = [
+  { utc = ["01:00-04:00"], input = "1" },
+  { utc = ["06:00-10:00"], weekdays = true, input = "2" },
+]
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "complaint"),
+    [
+        (TIERED, ('"3"', '"-3"'), "`input` is -3"),
+        (TIERED, ('output = "6"', 'outptu = "6"'), "`outptu` is not known"),
+        (TIERED, ("up_to_input = 32000, input", "up_to_input = 1.5, input"), "`up_to_input` must be a whole number"),
+        (TIERED, ("up_to_input = 32000, input", "input"), "`input` begins a tier that no round"),
+        (HOURS, ('input = "2"', 'input = "cheap"'), "`input` is 'cheap'"),
+        (HOURS, ('["06:00-10:00"]', '["6-10"]'), "`utc` has '6-10'"),
+        (HOURS, ('["06:00-10:00"]', '["03:59-10:00"]'), "overlaps with other hours"),
+        (HOURS, ('["06:00-10:00"]', '["23:00-01:01"]'), "overlaps with other hours"),
+        (HOURS, ("weekdays = true", "weekdays = 1"), "`weekdays` must be true"),
+    ],
+)
+def test_a_mistake_in_a_tier_or_an_hour_is_told_with_the_line_of_that_one(
+    tmp_path: Path, text: str, change: tuple[str, str], complaint: str
+) -> None:
+    assert text.count(change[0]) == 1
+    overlay.load(write(tmp_path, text))
+    path = write(tmp_path, text.replace(*change))
+    # A tier without a bound takes all from the next, so that is the one to look at.
+    wrong = '"5"' if "begins a tier" in complaint else change[1]
+    line = next(number for number, line in enumerate(path.read_text().splitlines(), 1) if wrong in line)
+    with pytest.raises(PriceFileError) as error:
+        overlay.load(path)
+    assert complaint in str(error.value)
+    assert str(error.value).startswith(f"{path}:{line} (price 1): ")
+
+
+def test_a_tier_that_no_round_reaches_is_refused(tmp_path: Path) -> None:
+    twice = TIERED.replace("up_to_input = 32000, up_to_output = 200", "up_to_input = 32000")
+    with pytest.raises(PriceFileError, match=r":8 \(price 1\): `up_to_input` begins a tier"):
+        overlay.load(write(tmp_path, twice))
+
+
 def test_two_prices_for_the_same_day_are_refused(tmp_path: Path) -> None:
     old = ROW + "until = 2026-03-01\n"
     overlay.load(write(tmp_path, old + ROW + "from = 2026-03-01\n"))
@@ -230,6 +319,35 @@ def test_a_slip_of_unit_is_reported(tmp_path: Path) -> None:
     (warning,) = Catalog.load([write(tmp_path, slip)]).warnings
     assert "doubao-pro-32k costs 800 CNY per million input tokens, the built-in list says 0.8" in warning
     assert Catalog.load([write(tmp_path, ROW)]).warnings == ()
+
+
+def test_a_slip_of_unit_is_reported_against_the_large_list_as_well(tmp_path: Path) -> None:
+    row = ROW.replace("acme-1", "gpt-4o").replace('"CNY"', '"USD"').replace('"0.02"', '"2.5"')
+    (warning,) = Catalog.load([write(tmp_path, row)]).warnings
+    assert "gpt-4o costs 2500 USD per million input tokens, the built-in list says 2.5" in warning
+    right = row.replace("per = 1000\n", "per = 1_000_000\n")
+    assert Catalog.load([write(tmp_path, right)]).warnings == ()
+
+
+def test_a_provider_with_a_slip_in_its_name_is_reported(tmp_path: Path) -> None:
+    (warning,) = Catalog.load([write(tmp_path, ROW + 'provider = "alibaba-ch"\n')]).warnings
+    assert "prices.toml:2: nobody is known as provider 'alibaba-ch'" in warning
+    assert "is 'alibaba-cn' meant?" in warning
+    assert Catalog.load([write(tmp_path, ROW + 'provider = "our own contract"\n')]).warnings == ()
+
+
+def test_a_row_can_say_how_long_a_request_may_be(tmp_path: Path) -> None:
+    catalog = Catalog.load([write(tmp_path, ROW + "context = 131_072\nmax_output = 8192\n")])
+    found = catalog.price("acme-1", None, 1)
+    assert (found.context_window, found.max_output) == (131_072, 8192)
+    assert Catalog.load([write(tmp_path, ROW)]).price("acme-1", None, 1).context_window is None
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "true", '"128K"'])
+@pytest.mark.parametrize("key", ["context", "max_output"])
+def test_a_length_is_a_whole_number_of_tokens(tmp_path: Path, key: str, count: str) -> None:
+    with pytest.raises(PriceFileError, match=f"`{key}` must be a whole number of tokens above zero"):
+        overlay.load(write(tmp_path, f"{ROW}{key} = {count}\n"))
 
 
 def test_hours_pass_midnight_and_can_spare_the_weekend(tmp_path: Path) -> None:

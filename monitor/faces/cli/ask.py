@@ -274,6 +274,7 @@ def doctor_command(
 ) -> None:
     """What is read, what was skipped and why, what is missing, what to do. Exits 1 when something needs doing."""
     runtime = opened(data_dir, config, log_path)
+    runtime.catalog()  # what is wrong with price files is told as well
     answer = health.source_health(runtime.asking(), runtime.standing(), samples=True)
 
     def report() -> None:
