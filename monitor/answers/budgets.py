@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from monitor.answers.amounts import money
@@ -46,12 +47,12 @@ class BudgetState(Part):
 
 
 class SessionBudget(Part):
-    """The budget that a session uses the largest share of."""
+    """The budget that a session uses the largest share of; in lists its own one, in short."""
 
     name: str
-    period: str
-    limit: Amount
-    used: Amount
+    period: str | None = None
+    limit: Amount | None = None
+    used: Amount | None = None
     share: float
     state: Literal["ok", "warning", "exceeded"]
     text: str
@@ -135,6 +136,15 @@ def session_budget(ask: Asking, record: SessionRecord) -> SessionBudget | None:
         return None
     most = max(found, key=lambda state: state.share)
     return SessionBudget(**{name: getattr(most, name) for name in SessionBudget.model_fields})
+
+
+def own_budget(ask: Asking, record: SessionRecord) -> SessionBudget | None:
+    """The budget of the session itself, for a row of a list: those that it shares with others say nothing of it."""
+    if record.session_id is None or not any(budget.period == "session" for budget in ask.book.budgets):
+        return None
+    mine = tuple(budget for budget in ask.book.budgets if budget.period == "session")
+    found = session_budget(replace(ask, book=replace(ask.book, budgets=mine)), record)
+    return None if found is None else SessionBudget(**found.model_dump(include={"name", "share", "state", "text"}))
 
 
 def _facts(ask: Asking, record: SessionRecord) -> Facts:

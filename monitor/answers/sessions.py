@@ -28,7 +28,7 @@ from monitor.answers.base import (
     rfc3339,
     unpriced,
 )
-from monitor.answers.budgets import SessionBudget, session_budget
+from monitor.answers.budgets import SessionBudget, own_budget, session_budget
 from monitor.answers.periods import instant
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
@@ -144,6 +144,7 @@ class SessionRow(SessionFigures):
     session_id: str
     messages_count: int
     failed_rounds: int
+    budget: SessionBudget | None = Field(default=None, description="Of a budget that is kept per session.")
     question: str | None = None
     url: str
 
@@ -323,7 +324,9 @@ def list_sessions(
 
 def _row(ask: Asking, record: SessionRecord, questions_of: tuple[str, ...] | None) -> SessionRow:
     shown = questions_of is None or matches(record.session_id or "", questions_of)
-    return SessionRow(**_figures(ask, record), question=record.question if shown else None)
+    return SessionRow(
+        **_figures(ask, record), budget=own_budget(ask, record), question=record.question if shown else None
+    )
 
 
 def matches(session_id: str, patterns: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from monitor.answers import words
 from monitor.answers.base import Asking
 from monitor.answers.budgets import budgets, failed_channels
-from monitor.answers.sessions import get_session
+from monitor.answers.sessions import get_session, list_sessions
 from monitor.answers.stats import stats_by_model
 from monitor.budgets import Budget, BudgetBook, Exchange, Limit
 from monitor.prices.money import Cost
@@ -61,6 +61,21 @@ def test_a_session_is_told_of_the_budget_that_would_stop_it_first(tmp_path: Path
     other = get_session(ask, "other").budget
     assert other is not None
     assert other.name == "team"
+
+
+def test_a_list_tells_of_each_session_s_own_budget_only(tmp_path: Path) -> None:
+    rounds = [spent(1), spent(2), spent(3, session_id="other")]
+    shared = Budget("team", Limit(tokens=100), "day")
+    (tmp_path / "a").mkdir()
+    ask = asking(tmp_path / "a", rounds, shared, Budget("each", Limit(tokens=220), "session"))
+    rows = {row.session_id: row.budget for row in list_sessions(ask).sessions}
+    assert {name: b.small() for name, b in rows.items() if b} == {
+        "agent:main:main": {
+            "name": "each", "share": 1.0, "state": "exceeded", "text": "100 % of 220 tokens in this session",
+        },
+        "other": {"name": "each", "share": 0.5, "state": "ok", "text": "50 % of 220 tokens in this session"},
+    }  # fmt: skip
+    assert all(row.budget is None for row in list_sessions(asking(tmp_path / "b", rounds, shared)).sessions)
 
 
 def test_a_session_that_no_budget_counts_is_told_of_none(tmp_path: Path) -> None:
