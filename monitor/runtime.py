@@ -186,7 +186,6 @@ class Runtime:
         if self._live is None:
             from monitor.prices.catalog import Catalog  # noqa: PLC0415 - price lists take time to load
             from monitor.prices.live import LiveCatalog  # noqa: PLC0415
-
             from monitor.prices.updates import FILE_NAME  # noqa: PLC0415
 
             overlays, region = self._overlays(), self.settings.prices.region
