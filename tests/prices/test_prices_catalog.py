@@ -17,10 +17,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from monitor.prices import overlay
+from monitor.prices import overlay, updates
 from monitor.prices.catalog import Catalog
 from monitor.prices.money import NANO, CostStatus
 from monitor.rounds import MAX_PLAUSIBLE_TOKENS, UNKNOWN_TIME, Usage
+from tests.prices.published import as_file, published
 from tests.prices.reference import MOMENT as NOW
 from tests.prices.reference import PRICED
 
@@ -521,26 +522,32 @@ def run_alone(program: str) -> str:
     return done.stdout
 
 
-def test_pricing_reaches_no_network_and_starts_no_thread() -> None:
+def test_pricing_reaches_no_network_and_starts_no_thread(tmp_path: Path) -> None:
+    updates.keep(tmp_path, as_file(published(gpt_4o=Decimal(7))), "a file")
     out = run_alone(
-        """
+        f"""
         import sys, threading
+        from pathlib import Path
 
         def refuse(event, args):
             if event.startswith("socket.") or event == "_thread.start_new_thread":
-                raise SystemExit(f"{event} {args}")
+                raise SystemExit(f"{{event}} {{args}}")
 
         sys.addaudithook(refuse)
         from monitor.prices.catalog import Catalog
         from monitor.rounds import Usage
 
-        catalog = Catalog.load()
-        for name in ("gpt-4o", "qwen-plus", "nobody-knows-me", "from-cache"):
-            print(catalog.cost(name, None, 1, Usage(5, 5)).status)
+        for data_dir in (None, Path({str(tmp_path)!r})):
+            catalog = Catalog.load(["usage-cny"], data_dir=data_dir)
+            for name in ("gpt-5", "qwen3-max", "nobody-knows-me", "from-cache"):
+                print(catalog.cost(name, None, 1, Usage(5, 5)).status)
+            catalog.price("gpt-5", None, 1)
+            assert catalog.warnings == ()
+            catalog.stale(2**42)
         assert threading.active_count() == 1
         """
     )
-    assert out.split() == ["priced", "estimated", "unpriced", "free"]
+    assert out.split() == 2 * ["priced", "priced", "unpriced", "free"]
 
 
 def test_the_large_list_is_imported_only_when_it_is_needed() -> None:
