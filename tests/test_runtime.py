@@ -6,15 +6,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from filelock import Timeout
 
 from monitor.config import ConfigError, load
+from monitor.prices import updates
+from monitor.prices.catalog import Catalog
+from monitor.rounds import Usage
 from monitor.runtime import ADDRESS_NAME, Runtime
 from monitor.samples import DEMO, lines
 from tests.helpers import script, wait_for
+from tests.prices.published import as_file, published
 
 
 class Folder:
@@ -197,3 +203,26 @@ def test_a_folder_that_cannot_be_made_is_a_problem_and_no_end_of_the_server(tmp_
     assert any("--data-dir" in problem for problem in runtime.standing().problems)
     assert not runtime.ingester_alive()
     runtime.close()
+
+
+def test_a_running_process_takes_over_newer_lists_and_goes_back_from_them(folder: Folder) -> None:
+    runtime = folder.runtime()
+    installed = runtime.catalog().version
+    updates.keep(folder.data, as_file(published(gpt_4o=Decimal(7))), "a file")
+    assert runtime.catalog().version != installed
+    assert runtime.catalog().cost("gpt-4o", None, 1_769_938_200_000, Usage(1000, 0)).nano == 7_000_000
+    updates.remove(folder.data)
+    assert runtime.catalog().version == installed
+
+
+def test_old_prices_are_a_note_and_no_fault(folder: Folder) -> None:
+    old = datetime.fromisoformat(f"{Catalog.load().checked}T00:00:00+00:00") + timedelta(days=100)
+    line = json.loads(folder.records[0])
+    stamp = old.isoformat().replace("+00:00", ".000Z")
+    folder.write([json.dumps({**line, "start_time": stamp}).encode() + b"\n"])
+    runtime = folder.runtime()
+    with runtime.ingesting() as ingester:
+        ingester.once()
+    (note,) = runtime.standing().notes
+    assert f"the newest round is of {old.date()}" in note
+    assert runtime.standing().problems == ()
