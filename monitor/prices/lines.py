@@ -16,7 +16,7 @@ class Lines:
         self._headers = [
             (number, found[1], line.lstrip().startswith("[["))
             for number, line in enumerate(self._lines, 1)
-            if (found := _HEADER.match(line))
+            if line.lstrip()[:1] == "[" and (found := _HEADER.match(line))
         ]
 
     def rows(self, kind: str) -> list[int]:
