@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, sums, writing
+from monitor.store import alerts, asking, calls, sums, writing
 from monitor.store.base import (
     Added,
     Alert,
     Batch,
     Bucket,
+    Call,
     Checkpoint,
     Content,
     Delivery,
@@ -249,6 +250,26 @@ class SqliteStore:
         """One round by its number in a session or by its key."""
         text = None if name is None else _text(name)
         return self._ask(lambda db, labels: asking.one_round(db, labels, text, number, key), None)
+
+    def calls(
+        self,
+        *,
+        session: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        min_latency_ms: int | None = None,
+        limit: int,
+    ) -> Sequence[Call]:
+        """Rounds of a session or of a window in short, oldest first."""
+        name = None if session is None else _text(session)
+        return self._ask(
+            lambda db, labels: calls.calls(db, labels, name, since, until, min_latency_ms=min_latency_ms, limit=limit),
+            [],
+        )
+
+    def sampled_calls(self, since: int, until: int, step_ms: int, each: int) -> Sequence[Call]:
+        """The first `each` rounds of every step of [since, until), oldest first."""
+        return self._ask(lambda db, labels: calls.sampled(db, labels, since, until, step_ms, each), [])
 
     def content(self, rounds: Iterable[StoredRound], *, new_only: bool = False) -> list[Content | None]:
         """What was said in each of `rounds`; None where it is not kept."""
