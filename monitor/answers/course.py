@@ -43,7 +43,7 @@ class Course(Part):
 
 def course(calls: Sequence[Call]) -> Course:
     """The course of rounds of one session, oldest first."""
-    counted = _without_asides([call for call in calls if call.input_tokens])
+    counted = without_asides([call for call in calls if call.input_tokens])
     inputs = [call.input_tokens or 0 for call in counted]
     first, last = counted[:_ENDS], counted[-_ENDS:]
     steps = [after - before for before, after in pairwise(inputs) if after >= _RESET * before]
@@ -64,13 +64,17 @@ def course(calls: Sequence[Call]) -> Course:
     return figures.model_copy(update={"said": _said(figures, len(counted))})
 
 
-def _without_asides(calls: Sequence[Call]) -> list[Call]:
-    """The rounds without those that are far shorter than the rounds before and after them."""
+def without_asides(calls: Sequence[Call]) -> list[Call]:
+    """The rounds without those that are far shorter than the rounds before and after them.
+
+    Of the last round only the one before is known: if it begins something new, the next one will show it.
+    """
     sizes = [call.input_tokens or 0 for call in calls]
+    around = [*sizes, sizes[-2] if len(sizes) > 1 else 0]
     return [
         call
         for index, call in enumerate(calls)
-        if not (0 < index < len(calls) - 1 and _ASIDE * sizes[index] < min(sizes[index - 1], sizes[index + 1]))
+        if index == 0 or _ASIDE * sizes[index] >= min(sizes[index - 1], around[index + 1])
     ]
 
 

@@ -223,7 +223,7 @@ def hourly(ask: Asking, days: int = 1, *, currency: str = DEFAULT_CURRENCY, now:
     """
     begin = last_days(days, ask.zone, now=now)
     hours: dict[int, list[Slice]] = {hour: [] for hour in range(24)}
-    for bucket in ask.store.buckets("hour", ask.timezone, begin):
+    for bucket in ask.store.buckets("hour", ask.timezone, begin, sessions=False):
         if bucket.label is not None:
             hours[int(bucket.label[-2:])] += bucket.slices
     rows = [HourUsage(hour=hour, **_figures(slices, currency)) for hour, slices in hours.items()]
@@ -250,7 +250,7 @@ def cost_trend(
     last = today(ask.zone, now=now)
     first = datetime.fromtimestamp(begin / 1000, ask.zone).date()
     before = first - timedelta(days=1)
-    found = _by_label(ask.store.buckets("day", ask.timezone, midnight(before, ask.zone)))
+    found = _by_label(ask.store.buckets("day", ask.timezone, midnight(before, ask.zone), sessions=False))
     rows = []
     for number in range((last - first).days + 1):
         day = first + timedelta(days=number)

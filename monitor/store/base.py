@@ -379,8 +379,16 @@ class Store(Protocol):
         """How many sessions used each model."""
         ...
 
-    def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
-        """Sums by local time, oldest first."""
+    def buckets(
+        self,
+        grain: Grain,
+        timezone: str,
+        since: int | None = None,
+        until: int | None = None,
+        *,
+        sessions: bool = True,
+    ) -> list[Bucket]:
+        """Sums by local time, oldest first. Sessions are counted where they are asked for: that takes the longest."""
         ...
 
     def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:

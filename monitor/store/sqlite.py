@@ -291,9 +291,17 @@ class SqliteStore:
         """How many sessions used each model."""
         return self._ask(lambda db, labels: sums.model_sessions(db, labels, since, until), {})
 
-    def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
+    def buckets(
+        self,
+        grain: Grain,
+        timezone: str,
+        since: int | None = None,
+        until: int | None = None,
+        *,
+        sessions: bool = True,
+    ) -> list[Bucket]:
         """Sums by local time, oldest first."""
-        return self._ask(lambda db, labels: sums.time_buckets(db, labels, grain, timezone, since, until), [])
+        return self._ask(lambda db, labels: sums.time_buckets(db, labels, grain, timezone, since, until, sessions), [])
 
     def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:
         """Sums by a dimension's values."""

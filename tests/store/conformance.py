@@ -785,6 +785,8 @@ class StoreConformance:
                 assert labels == sorted(labels, key=lambda label: (label is not None, label))
                 assert len(set(labels)) == len(labels)
                 assert self._told_by_label(buckets) == self._by_label(within(rounds, since, until), zone, grain)
+                quick = store.buckets(grain, zone, since, until, sessions=False)
+                assert quick == [msgspec.structs.replace(bucket, sessions=0) for bucket in buckets]
 
     @staticmethod
     def _by_label(rounds: list[PricedRound], zone: str, grain: Grain) -> dict[str | None, tuple[int, Sums]]:
