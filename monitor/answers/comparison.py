@@ -91,7 +91,7 @@ class Comparison(Answer):
     longest_output: int | None = None
     priced_at: str = Field(description="The others are priced at the list prices of this moment.")
     estimated: bool | None = Field(default=None, description="Worked out from sums, at the average length of a round.")
-    rows: list[ComparedModel]
+    rows: list[ComparedModel] = []
     check: list[str] = Field(default=[], description="What the price does not tell.")
     advice: str
     url: str | None = None
