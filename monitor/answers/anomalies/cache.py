@@ -46,7 +46,7 @@ def misses(sessions: Sessions, catalog: Callable[[], Catalog]) -> Iterator[Findi
                 value=round(is_, 4),
                 usual=round(was, 4),
                 unit="share of input cached",
-                times=was / max(is_, 0.01),
+                times=1.0 if not extra or not call.nano else call.nano / max(1, call.nano - extra),
                 why=why,
                 extra={} if extra is None or call.currency is None else {call.currency: extra},
             )

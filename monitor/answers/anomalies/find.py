@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from monitor.answers.anomalies import cache, failures, rounds, sessions
-from monitor.answers.anomalies.base import SEVERITIES, Anomalies, Anomaly, Finding
+from monitor.answers.anomalies.base import SEVERITIES, Anomalies, Anomaly, Finding, worth_a_word
 from monitor.answers.anomalies.usual import LEAST, Peers
 from monitor.answers.base import Asking, BadQuestion, added, rfc3339, shown
 from monitor.answers.periods import last_days
@@ -45,7 +45,11 @@ def find_anomalies(
     back = (begin - BASELINE_DAYS * _DAY_MS) // _HOUR_MS * _HOUR_MS
     earlier = ask.store.sampled_calls(back, begin, _HOUR_MS, BASELINE_EACH)
     found = sorted(_found(ask, looked_at, earlier, catalog), key=_order)
-    few = len(looked_at) + len(earlier) < LEAST
+    note = None
+    if len(looked_at) + len(earlier) < LEAST:
+        note = f"Fewer than {LEAST} rounds are known: what is usual can't be told yet."
+    elif len(earlier) < LEAST:
+        note = "Hardly any earlier rounds are known: the rounds of these days are compared with each other."
     return Anomalies(
         since=rfc3339(begin),
         rounds=len(looked_at),
@@ -53,7 +57,7 @@ def find_anomalies(
         compared_with=len(earlier),
         rows=[_written(ask, finding) for finding in found[:limit]],
         more=len(found) - limit if len(found) > limit else None,
-        note=f"Fewer than {LEAST} rounds are known: what is usual can't be told yet." if few else None,
+        note=note,
         **ask.freshness,
     )
 
@@ -63,14 +67,20 @@ def _found(
 ) -> Iterator[Finding]:
     now = sessions.by_session(looked_at)
     peers = Peers(earlier, looked_at)
-    yield from rounds.grouped(rounds.dear(looked_at, peers), "as dear")
+    missed = list(cache.misses(now, catalog))
+    # A round that is dear because of a cache miss is told as that.
+    because_of_it = {found.call.key for found in missed if found.extra}
+    dear = (found for found in rounds.dear(looked_at, peers) if found.call.key not in because_of_it)
+    yield from rounds.grouped(dear, "as dear")
     yield from rounds.grouped(rounds.slow(looked_at, peers), "as slow")
     yield from failures.bursts(looked_at, earlier, ask.zone)
     yield from _worst_of_each(failures.retry_loops(looked_at, ask.zone))
     yield from sessions.runaways(now, _complete_sessions(earlier))
     yield from sessions.growing(now)
     yield from _worst_of_each(sessions.repeated(now))
-    yield from rounds.grouped(cache.misses(now, catalog), "such misses")
+    for found in rounds.grouped(missed, "such misses"):
+        if not found.extra or worth_a_word(found.extra):
+            yield found
 
 
 def _complete_sessions(earlier: Sequence[Call]) -> sessions.Sessions:

@@ -143,8 +143,10 @@ def test_on_the_first_day_rounds_are_compared_with_each_other(tmp_path: Path) ->
     for n in range(40):
         log.add(NOON - n * MINUTE, cents=1)
     log.add(NOON, cents=80)
-    row = only(log.found(tmp_path))
+    found = log.found(tmp_path)
+    row = only(found)
     assert (row.kind, row.value) == ("dear_rounds", 0.8)
+    assert found.note == "Hardly any earlier rounds are known: the rounds of these days are compared with each other."
 
 
 def test_a_whole_day_of_trouble_does_not_become_usual(tmp_path: Path) -> None:
@@ -369,6 +371,25 @@ def test_a_cache_miss_is_told_with_what_it_cost_more_than_a_hit(tmp_path: Path, 
         "0% of its 120,000 input tokens came from the cache, a round before 91% of 110,000; "
         "it cost ¥1.2002, with a hit ¥0.3002."
     )
+
+
+def test_a_round_that_is_dear_because_of_a_miss_is_told_once(tmp_path: Path, catalog: Catalog) -> None:
+    hit = Usage(120_000, 10, cached_tokens=110_000)
+    usual = [
+        made(100 + n, catalog.cost("house", None, NOON, hit), model="house", usage=hit, session_id=f"s{n}",
+             started_at=NOON - DAY - n * MINUTE)
+        for n in range(30)
+    ]  # fmt: skip
+    row = only(find_anomalies(asking(tmp_path, [*usual, *cached_session("house", catalog)]), lambda: catalog, now=NOW))
+    assert (row.kind, row.cost) == ("cache_miss", {"CNY": 0.9})
+
+
+def test_misses_of_less_than_a_cent_are_not_worth_a_word(tmp_path: Path, catalog: Catalog) -> None:
+    small = [Usage(2000, 10, cached_tokens=1900), Usage(2100, 10, cached_tokens=0)]
+    rounds = [
+        made(n, catalog.cost("house", None, NOON, usage), model="house", usage=usage) for n, usage in enumerate(small)
+    ]
+    assert find_anomalies(asking(tmp_path, rounds), lambda: catalog, now=NOW).rows == []
 
 
 def test_a_pause_that_no_cache_outlives_is_said(tmp_path: Path, catalog: Catalog) -> None:
