@@ -31,7 +31,7 @@ from monitor.answers.sessions import find
 from monitor.prices import providers
 from monitor.prices.catalog import Catalog, Resolution
 from monitor.prices.rates import DAY_MS, Plan, Tier
-from monitor.rounds import UNKNOWN_TIME, Usage
+from monitor.rounds import MAX_PLAUSIBLE_TOKENS, UNKNOWN_TIME, Usage
 from monitor.store.base import SORT_WEIGHTS, Counts, PriceTag, Slice, StoredRound
 
 #: How many rounds of a session are priced anew, and how many models are shown.
@@ -246,20 +246,25 @@ def _average_cost(price: Resolution, counts: Counts) -> int:
         price.tiers[-1],
     )
 
-    def many(tokens: int | None) -> int:
-        return (tokens or 0) * _MANY // rounds
+    # So many that a usage still takes them for tokens and not for damage.
+    many = _MANY if (given + said) * _MANY < MAX_PLAUSIBLE_TOKENS // 4 else 1
 
+    def of_many(tokens: int | None) -> int:
+        return (tokens or 0) * many // rounds
+
+    reasoning, cached, write = map(of_many, (counts.reasoning_tokens, counts.cached_tokens, counts.cache_write_tokens))
     usage = Usage(
-        input_tokens=many(counts.input_tokens),
-        output_tokens=many(counts.output_tokens),
-        reasoning_tokens=many(counts.reasoning_tokens),
-        cached_tokens=many(counts.cached_tokens),
-        cache_write_tokens=many(counts.cache_write_tokens),
+        # Some rounds tell a part and not the whole.
+        input_tokens=max(of_many(counts.input_tokens), cached + write),
+        output_tokens=max(of_many(counts.output_tokens), reasoning),
+        reasoning_tokens=reasoning,
+        cached_tokens=cached,
+        cache_write_tokens=write,
     )
     nano = Plan([Tier(tier.rates)]).nano(usage)
     if tier.rates.request is not None:
-        nano += int(tier.rates.request.scaleb(9)) * (_MANY - 1)
-    return nano * rounds // _MANY
+        nano += int(tier.rates.request.scaleb(9)) * (many - 1)
+    return nano * rounds // many
 
 
 # -- other models ---------------------------------------------------------------------------------

@@ -185,8 +185,7 @@ def _complete_days(ask: Asking, day: date) -> list[_Day]:
         _Day(each, ask.store.slices(midnight(each, ask.zone), midnight(each + timedelta(days=1), ask.zone)))
         for each in (day - timedelta(days=back) for back in range(LOOK_BACK_DAYS, 0, -1))
     ]
-    before = midnight(days[0].day, ask.zone)
-    if ask.store.slices(before - LOOK_BACK_DAYS * _DAY_MS, before):
+    if ask.store.calls(until=midnight(days[0].day, ask.zone), limit=1):
         return days
     first = next((index for index, each in enumerate(days) if each.slices), len(days))
     # On the first day with rounds the log began, most likely in the middle of the day.

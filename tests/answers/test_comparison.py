@@ -228,6 +228,24 @@ def test_without_a_session_the_last_month_is_compared_from_its_sums(tmp_path: Pa
     assert any("name a session" in check for check in answer.check)
 
 
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        # 2 and 4 micro-dollars a token below and above a thousand.
+        (Usage(None, 50, cached_tokens=700), 0.0015),  # a part is told and the whole is not
+        (Usage(10**9, 10**8), 4400.0),
+        (Usage(None, 7, reasoning_tokens=7), 0.000014),
+        (Usage(10**10, None), 40_000.0),
+    ],
+)
+def test_sums_of_any_rounds_can_be_priced(tmp_path: Path, catalog: Catalog, usage: Usage, cost: float) -> None:
+    now = time.time_ns() // 1_000_000
+    answer = compare(
+        asking(tmp_path, [made(1, USD, usage=usage, started_at=now)]), catalog, "house-tiers", session=None
+    )
+    assert rows(answer)["house-tiers"].cost == {"USD": cost}
+
+
 def test_models_of_the_log_and_well_known_ones_of_the_same_maker_are_compared(tmp_path: Path) -> None:
     catalog = Catalog.load()
     rounds = [

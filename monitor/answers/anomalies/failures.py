@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from zoneinfo import ZoneInfo
@@ -79,6 +80,10 @@ def bursts(looked_at: Sequence[Call], earlier: Sequence[Call], zone: ZoneInfo) -
                     yield found
 
 
+def _start(call: Call) -> int:
+    return call.started_at
+
+
 def _model_and_route(call: Call) -> tuple[str | None, ...] | None:
     return None if call.model is None and call.route is None else (call.model, call.route)
 
@@ -112,14 +117,15 @@ def _burst(
     sessions = Counter(call.session_id for call in run if call.session_id is not None)
     if sessions and sessions.most_common(1)[0][1] > 0.9 * len(run):
         return None  # that is a retry loop of this session
-    begin, end = run[0].started_at, run[-1].started_at
-    meanwhile = sum(begin <= call.started_at <= end for call in calls)
-    share = len(run) / meanwhile
+    begin = run[0].started_at
+    first = bisect_left(calls, begin, key=_start)
+    meanwhile = calls[first : bisect_right(calls, run[-1].started_at, key=_start)]
+    share = len(run) / len(meanwhile)
     failed, of = usual.get(run[0].model, (0, 0)) if what == "model" else _all(usual)
     rate = failed / of if of else 0.0
     if share < max(_SHARE, min(1.0, _TIMES_USUAL * rate)):
         return None
-    if what == "model" and _of_one_consumer(run, [call for call in calls if begin <= call.started_at <= end]):
+    if what == "model" and _of_one_consumer(run, meanwhile):
         return None  # that is told of the consumer
     if what == "model":
         model, route = key
@@ -137,7 +143,7 @@ def _burst(
         unit="share of calls that fail",
         times=float(len(run)),
         rounds=len(run),
-        why=f"{len(run):,} of {meanwhile:,} {name} failed {_span(run, zone)}{_statuses(run)}{whose}{compared}",
+        why=f"{len(run):,} of {len(meanwhile):,} {name} failed {_span(run, zone)}{_statuses(run)}{whose}{compared}",
         grave=len(run) >= _GRAVE,
         group=(what, *key, str(begin)),
     )

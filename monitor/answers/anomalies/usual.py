@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from statistics import median
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ _LEAST_SPREAD = 0.2
 _MAD = 1.4826
 _HOUR_MS = 3_600_000
 _Key = tuple[str | int | None, ...]
+#: Model, currency, function and hour.
+_WHOLE_KEY = 4
 
 
 class Usual(NamedTuple):
@@ -73,12 +75,12 @@ class Peers:
                 for wider in (key[:3], key[:2]):
                     self._wider.setdefault(wider, set()).add(key)
 
-    def of(self, key: _Key) -> Iterator[Iterable[Call]]:
-        """Those most like a round first: the same hour, the same function, the same model; then among its own days."""
-        for groups in self._sets:
-            yield groups.get(key, ())
-            for wider in (key[:3], key[:2]):
-                yield [call for narrow in self._wider.get(wider, ()) for call in groups.get(narrow, ())]
+    def of(self, which: int, key: _Key) -> Iterable[Call]:
+        """The earlier rounds (`which` is 0) or those that are looked at (1) of a key or of the beginning of one."""
+        groups = self._sets[which]
+        if len(key) == _WHOLE_KEY:
+            return groups.get(key, ())
+        return (call for narrow in self._wider.get(key, ()) for call in groups.get(narrow, ()))
 
 
 class Baseline:
@@ -89,6 +91,7 @@ class Baseline:
         self._figure = figure
         self._peers = peers
         self._found: dict[_Key, Usual | None] = {}
+        self._sums: dict[tuple[int, _Key], Usual | None] = {}
 
     def usual(self, call: Call) -> Usual | None:
         """What is usual for such a call; None where too few are known."""
@@ -100,11 +103,17 @@ class Baseline:
     def _find(self, call: Call, key: _Key) -> Usual | None:
         name = "these rounds" if call.model is None else quoted(call.model)
         of_function = f"{name} on this function" if call.function else name
-        words = (f"{of_function} at this hour", of_function, name)
-        for peers, of in zip(self._peers.of(key), words * 2, strict=True):
-            found = summed_up(filter(None, map(self._figure, peers)), of)
-            if found is not None:
-                return found
+        levels = ((key, f"{of_function} at this hour"), (key[:3], of_function), (key[:2], name))
+        # Those most like it first: the same hour, the same function, the same model; then the same among its own days.
+        for which in (0, 1):
+            for level, of in levels:
+                # Kept, because clients can invent any number of functions, and all of them come down to one model.
+                if (which, level) not in self._sums:
+                    values = filter(None, map(self._figure, self._peers.of(which, level)))
+                    self._sums[which, level] = summed_up(values, of)
+                found = self._sums[which, level]
+                if found is not None:
+                    return found
         return None
 
 

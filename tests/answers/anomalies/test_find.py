@@ -138,6 +138,14 @@ def test_too_few_rounds_at_this_hour_are_replaced_by_those_of_the_function_and_t
     assert "usual for qwen-plus: $0.01 (median of 30 rounds)" in whys["by model"]
 
 
+def test_any_number_of_invented_functions_comes_down_to_the_model(tmp_path: Path) -> None:
+    log = Log()
+    for n in range(150):
+        log.add(NOON - DAY - n * 10 * MINUTE, function=f"f{n}")
+    log.add(NOON - HOUR // 4, cents=50, function="another")
+    assert "usual for qwen-plus: $0.01 (median of 150 rounds)" in only(log.found(tmp_path)).why
+
+
 def test_on_the_first_day_rounds_are_compared_with_each_other(tmp_path: Path) -> None:
     log = Log()
     for n in range(40):
