@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import tomllib
 from decimal import Decimal
 from functools import cached_property
@@ -173,6 +174,20 @@ class BudgetSettings(_Section):
         )
 
 
+class UsageSettings(_Section):
+    """How usage is told to programs that compute with plain numbers."""
+
+    #: Their `cost` and `total_cost` are sums in this currency; other currencies stand beside them.
+    currency: str = "CNY"
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z]{3}", value):
+            raise ValueError("a currency is three letters, such as CNY or USD")
+        return value.upper()
+
+
 def default_data_dir() -> Path:
     """``$XDG_STATE_HOME/agent-session-monitor``, by default below ``~/.local/state``."""
     # The XDG base directories are what the documentation promises, on macOS as well.
@@ -194,6 +209,7 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     web: WebSettings = WebSettings()
     prices: PriceSettings = PriceSettings()
+    usage: UsageSettings = UsageSettings()
     budgets: list[BudgetSettings] = []
 
     @field_validator("budgets")

@@ -1,9 +1,11 @@
-"""Money as people write it."""
+"""Money and names as they stand in sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,79}")
 _SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}
 
 
@@ -22,3 +24,8 @@ def money(cost: Mapping[str, int | float] | None, *, digits: int = 4, whole: boo
         text = text.rstrip("0").rstrip(".") if "." in text and not whole else text
         parts.append(f"{_SIGNS[currency]}{text}" if currency in _SIGNS else f"{text} {currency}")
     return " + ".join(parts)
+
+
+def quoted(name: str) -> str:
+    """A name of the log inside a sentence: one that could pass for something else stands in quotes, and is cut."""
+    return name if _PLAIN.fullmatch(name) else repr(name[:60])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -92,13 +92,28 @@ def amount(nano: int) -> float:
     return nano / NANO if nano % NANO else nano // NANO
 
 
-def costs(slices: Iterable[Slice]) -> Money | None:
-    """Sums per currency, or None where nothing has a price."""
+def nano_sums(slices: Iterable[Slice]) -> dict[str, int]:
+    """Nano-units by currency; nothing of a currency in which nothing has a price."""
     sums: dict[str, int] = {}
     for part in slices:
         if part.counts.nano is not None and part.price.currency is not None:
             sums[part.price.currency] = sums.get(part.price.currency, 0) + part.counts.nano
-    return _money(sums)
+    return sums
+
+
+def shown(sums: Mapping[str, int]) -> Money | None:
+    """Nano-units by currency as answers show them, or None where there are none."""
+    return {currency: amount(nano) for currency, nano in sorted(sums.items())} or None
+
+
+def costs(slices: Iterable[Slice]) -> Money | None:
+    """Sums per currency, or None where nothing has a price."""
+    return shown(nano_sums(slices))
+
+
+def divided(nano: int, parts: int) -> int:
+    """An even part of some nano-units, rounded half up."""
+    return (2 * nano + parts) // (2 * parts)
 
 
 class Combined(Part):
@@ -112,10 +127,7 @@ class Combined(Part):
 def combined(ask: Asking, slices: Iterable[Slice]) -> Combined | None:
     """What `slices` cost in the user's base currency; None where that adds nothing or a rate is missing."""
     exchange = ask.book.exchange
-    sums: dict[str, int] = {}
-    for part in slices:
-        if part.counts.nano and part.price.currency is not None:
-            sums[part.price.currency] = sums.get(part.price.currency, 0) + part.counts.nano
+    sums = {currency: nano for currency, nano in nano_sums(slices).items() if nano}
     if not sums.keys() - {exchange.base}:
         return None
     converted = [exchange.convert(nano, currency, exchange.base) for currency, nano in sorted(sums.items())]
@@ -152,14 +164,10 @@ def reported(slices: Iterable[Slice]) -> Reported | None:
                 both[currency] = both.get(currency, 0) + part.counts.nano - (part.counts.reported_nano or 0)
     return Reported(
         rounds=sum(part.counts.rounds for part in mine),
-        cost=_money(theirs) or {},
-        ours=_money(ours),
-        difference=_money(both),
+        cost=shown(theirs) or {},
+        ours=shown(ours),
+        difference=shown(both),
     )
-
-
-def _money(sums: dict[str, int]) -> Money | None:
-    return {currency: amount(nano) for currency, nano in sorted(sums.items())} or None
 
 
 def added(parts: Iterable[Counts]) -> Counts:

@@ -33,14 +33,14 @@ def _instant(text: str, moment_now: datetime, zone: ZoneInfo, end: bool) -> int:
         return _ms(moment_now)
     if word in ("today", "yesterday"):
         day = moment_now.date() - timedelta(days=word == "yesterday")
-        return _day(day + timedelta(days=1) if end else day, zone)
+        return midnight(day + timedelta(days=1) if end else day, zone)
     ago = _AGO.fullmatch(word)
     if ago:
         return _ms(moment_now) - int(ago[1]) * _SECONDS[ago[2]] * 1000
     try:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", word) and word < "9999-12-30":
             day = date.fromisoformat(word)
-            return _day(day + timedelta(days=1) if end else day, zone)
+            return midnight(day + timedelta(days=1) if end else day, zone)
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BadQuestion(
@@ -55,10 +55,16 @@ def last_days(days: int, zone: ZoneInfo, *, now: datetime | None = None) -> int:
     if days < 1:
         raise BadQuestion(f"days is {days}: use 1 for today, 7 for the last week")
     today = (now or datetime.now(UTC)).astimezone(zone).date()
-    return _day(today - timedelta(days=min(days - 1, (today - _FIRST_DAY).days)), zone)
+    return midnight(today - timedelta(days=min(days - 1, (today - _FIRST_DAY).days)), zone)
 
 
-def _day(day: date, zone: ZoneInfo) -> int:
+def today(zone: ZoneInfo, *, now: datetime | None = None) -> date:
+    """The local day of this moment."""
+    return (now or datetime.now(UTC)).astimezone(zone).date()
+
+
+def midnight(day: date, zone: ZoneInfo) -> int:
+    """When a local day begins."""
     return _ms(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 

@@ -29,6 +29,7 @@ from monitor.answers.base import (
     unpriced,
 )
 from monitor.answers.budgets import SessionBudget, own_budget, session_budget
+from monitor.answers.course import MOST_ROUNDS, Course, course
 from monitor.answers.periods import instant
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
@@ -159,6 +160,7 @@ class Session(SessionFigures, Answer):
     models: list[ModelShare] = []
     more_models: int | None = Field(default=None, description="How many models are not named here.")
     note: str | None = None
+    trend: Course | None = Field(default=None, description="How its rounds have gone so far.")
     rounds: list[RoundRow] = []
     rounds_cursor: str | None = None
 
@@ -215,11 +217,13 @@ def get_session(
         from_ms = instant(since, ask.zone)
     record = find(ask, session_id, from_ms)
     rounds: list[RoundRow] = []
-    older = None
+    older = trend = None
     if detailed:
         page = ask.store.rounds(session_id, limit=DETAILED_ROUNDS, before=cursor, since=from_ms)
         open_ = content_scope is None or matches(record.session_id or "", content_scope)
         rounds, older = [round_row(stored, fields=open_) for stored in page.rounds], page.older
+        if cursor is None:
+            trend = course(ask.store.calls(session=session_id, since=from_ms, limit=MOST_ROUNDS))
     recent = ask.as_of is not None and ask.as_of - record.updated_at < _RECENT_MS
     models = model_shares(record.slices, brief=not detailed)
     shown = models if most_models is None else _most_telling(models, most_models)
@@ -232,6 +236,7 @@ def get_session(
         budget=session_budget(ask, record),
         since=None if from_ms is None else rfc3339(from_ms),
         note=" ".join(filter(None, (note, UNDER_WAY if recent else None))) or None,
+        trend=trend,
         rounds=rounds,
         rounds_cursor=older,
         **ask.freshness,

@@ -20,6 +20,7 @@ from monitor.answers.base import (
     amount,
     combined,
     costs,
+    divided,
     mean_ms,
     price_source,
     reported,
@@ -209,4 +210,4 @@ def _per_round(slices: Sequence[Slice]) -> Money | None:
         if part.counts.nano is not None and part.price.currency is not None:
             nano, rounds = sums.get(part.price.currency, (0, 0))
             sums[part.price.currency] = nano + part.counts.nano, rounds + part.counts.rounds
-    return {currency: amount((2 * nano + n) // (2 * n)) for currency, (nano, n) in sorted(sums.items())} or None
+    return {currency: amount(divided(nano, n)) for currency, (nano, n) in sorted(sums.items())} or None

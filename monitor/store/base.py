@@ -224,6 +224,34 @@ class RoundPage(msgspec.Struct, frozen=True):
     older: str | None
 
 
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A round in short, for questions that look at many of them."""
+
+    #: The same as the `round.key` of a `StoredRound`.
+    key: bytes
+    #: Milliseconds since 1970, or UNKNOWN_TIME.
+    started_at: int
+    session_id: str | None
+    model: str | None
+    consumer: str | None
+    route: str | None
+    function: str | None
+    user_id: str | None
+    host: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cached_tokens: int | None
+    cache_write_tokens: int | None
+    #: Nano-units of `currency`; None where it has no price.
+    nano: int | None
+    currency: str | None
+    latency_ms: int | None
+    success: bool
+    status: int | None
+    request_id: str | None
+
+
 class Content(msgspec.Struct, frozen=True):
     """What was said in a round: JSON texts, to the byte as they were logged. None where nothing was."""
 
@@ -317,6 +345,25 @@ class Store(Protocol):
         """One round by its number in a session or by its key."""
         ...
 
+    def calls(
+        self,
+        *,
+        session: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        min_latency_ms: int | None = None,
+        limit: int,
+    ) -> Sequence[Call]:
+        """Rounds of a session or of a window in short, oldest first.
+
+        Of more than `limit` the newest; with `min_latency_ms` the slowest of those that took so long, slowest first.
+        """
+        ...
+
+    def sampled_calls(self, since: int, until: int, step_ms: int, each: int) -> Sequence[Call]:
+        """The first `each` rounds of every step of [since, until), oldest first: a short look at a long time."""
+        ...
+
     def content(self, rounds: Iterable[StoredRound], *, new_only: bool = False) -> Iterable[Content | None]:
         """What was said in each of `rounds`; None where it is not kept.
 
@@ -332,8 +379,16 @@ class Store(Protocol):
         """How many sessions used each model."""
         ...
 
-    def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
-        """Sums by local time, oldest first."""
+    def buckets(
+        self,
+        grain: Grain,
+        timezone: str,
+        since: int | None = None,
+        until: int | None = None,
+        *,
+        sessions: bool = True,
+    ) -> list[Bucket]:
+        """Sums by local time, oldest first. Sessions are counted where they are asked for: that takes the longest."""
         ...
 
     def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:

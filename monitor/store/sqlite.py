@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, sums, writing
+from monitor.store import alerts, asking, calls, sums, writing
 from monitor.store.base import (
     Added,
     Alert,
     Batch,
     Bucket,
+    Call,
     Checkpoint,
     Content,
     Delivery,
@@ -250,6 +251,26 @@ class SqliteStore:
         text = None if name is None else _text(name)
         return self._ask(lambda db, labels: asking.one_round(db, labels, text, number, key), None)
 
+    def calls(
+        self,
+        *,
+        session: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        min_latency_ms: int | None = None,
+        limit: int,
+    ) -> Sequence[Call]:
+        """Rounds of a session or of a window in short, oldest first."""
+        name = None if session is None else _text(session)
+        return self._ask(
+            lambda db, labels: calls.calls(db, labels, name, since, until, min_latency_ms=min_latency_ms, limit=limit),
+            [],
+        )
+
+    def sampled_calls(self, since: int, until: int, step_ms: int, each: int) -> Sequence[Call]:
+        """The first `each` rounds of every step of [since, until), oldest first."""
+        return self._ask(lambda db, labels: calls.sampled(db, labels, since, until, step_ms, each), [])
+
     def content(self, rounds: Iterable[StoredRound], *, new_only: bool = False) -> list[Content | None]:
         """What was said in each of `rounds`; None where it is not kept."""
         wanted = list(rounds)
@@ -270,9 +291,17 @@ class SqliteStore:
         """How many sessions used each model."""
         return self._ask(lambda db, labels: sums.model_sessions(db, labels, since, until), {})
 
-    def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
+    def buckets(
+        self,
+        grain: Grain,
+        timezone: str,
+        since: int | None = None,
+        until: int | None = None,
+        *,
+        sessions: bool = True,
+    ) -> list[Bucket]:
         """Sums by local time, oldest first."""
-        return self._ask(lambda db, labels: sums.time_buckets(db, labels, grain, timezone, since, until), [])
+        return self._ask(lambda db, labels: sums.time_buckets(db, labels, grain, timezone, since, until, sessions), [])
 
     def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:
         """Sums by a dimension's values."""

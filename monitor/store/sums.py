@@ -115,7 +115,13 @@ def _edges(low: int, high: int) -> tuple[int, ...]:
 
 
 def time_buckets(
-    db: sqlite3.Connection, labels: Labels, grain: Grain, timezone: str, since: int | None, until: int | None
+    db: sqlite3.Connection,
+    labels: Labels,
+    grain: Grain,
+    timezone: str,
+    since: int | None,
+    until: int | None,
+    count_sessions: bool,
 ) -> list[Bucket]:
     """Sums by local hour, day or month.
 
@@ -142,6 +148,7 @@ def time_buckets(
             _edges(low, high),
         ):
             found.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
+    if low < high and count_sessions:
         sessions.update(
             db.execute(
                 f"SELECT label, count(DISTINCT p.sid) FROM ("
@@ -160,7 +167,7 @@ def time_buckets(
                 "WHERE p.at = 0 AND s.kind = 0"
             ).fetchone()
             slices = tuple(Slice(labels.name(r[0]), labels.price(r[1]), Counts(*r[2:])) for r in rows)
-            buckets.insert(0, Bucket(None, count, slices))
+            buckets.insert(0, Bucket(None, count if count_sessions else 0, slices))
     return buckets
 
 

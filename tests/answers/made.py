@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from hypothesis import strategies as st
 
 from monitor.answers.base import Asking
 from monitor.prices.money import Cost
@@ -55,3 +56,27 @@ def asking(folder: Path, rounds: Iterable[PricedRound], **more: Any) -> Asking:
     store = SqliteStore(folder, price_version="v1")
     store.add(Batch(rounds=list(rounds)))
     return Asking(store, as_of=NOON + 86_400_000, **more)
+
+
+def scattered(*, days: int = 9, most: int = 25) -> st.SearchStrategy[list[PricedRound]]:
+    """Rounds of the days around `NOON`, at several prices and at none."""
+    usages = st.builds(Usage, st.none() | st.integers(0, 9000), st.none() | st.integers(0, 900))
+    prices = st.one_of(
+        st.builds(lambda nano: Cost("priced", nano, "USD", "list A"), st.integers(1, 10**12)),
+        st.builds(lambda nano: Cost("priced", nano, "CNY", "list B"), st.integers(1, 10**12)),
+        st.sampled_from([FREE, UNPRICED, NOTHING]),
+    )
+    fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+        {
+            "cost": prices,
+            "usage": usages,
+            "started_at": st.integers(-days * 86_400_000, days * 86_400_000).map(lambda off: NOON + off),
+            "model": st.sampled_from(["gpt-5.4", "qwen-plus", "<b>m</b>", None]),
+            "function": st.sampled_from(["live", "'; --", None]),
+            "user_id": st.sampled_from(["u1", "u2", "\x1b[2J", None]),
+            "session_id": st.sampled_from(["agent:main:main", "b/../c", None]),
+            "success": st.booleans(),
+            "latency_ms": st.none() | st.integers(0, 90_000),
+        }
+    )
+    return st.lists(fields, max_size=most).map(lambda rows: [made(number, **row) for number, row in enumerate(rows)])

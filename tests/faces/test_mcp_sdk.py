@@ -45,6 +45,18 @@ class Shelf(BaseModel):
     owner: str | None = None
 
 
+class Sleeve(BaseModel):
+    """A part that has a part."""
+
+    song: Song
+
+
+class Record(BaseModel):
+    """Another answer."""
+
+    sleeve: Sleeve | None = None
+
+
 def a_server(*brief: str) -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer("test")
 
@@ -121,6 +133,20 @@ async def test_answers_are_published_without_titles_nulls_defaults_and_prose() -
             "owner": {"type": "string"},
         },
     }
+
+
+async def test_definitions_that_only_a_brief_part_needs_are_left_out() -> None:
+    server: MCPServer[Any] = MCPServer("test")
+
+    @server.tool()
+    async def play() -> Annotated[CallToolResult, Record]:
+        """Play a record."""
+        return CallToolResult(content=[], structured_content={})
+
+    sdk.be_strict(server, ["Sleeve"])
+    async with Client(server) as client:
+        [tool] = (await client.list_tools()).tools
+    assert tool.output_schema == {"type": "object", "properties": {"sleeve": {"type": "object"}}}
 
 
 async def test_a_part_that_another_answer_spells_out_is_published_in_brief() -> None:

@@ -6,8 +6,11 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import anyio
@@ -15,6 +18,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
+from monitor.samples import DEMO, Expected, lines
 from tests.faces.place import Place
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +72,13 @@ async def test_both_channels_carry_the_same_object(place: Place, mode: Mode) -> 
         ("list_sessions", {"sort_by": "cost", "limit": 5}),
         ("stats_by_model", {}),
         ("stats_by_date", {"timezone": "Asia/Kathmandu"}),
+        ("spend_overview", {}),
+        ("spend_overview", {"timezone": "Asia/Kathmandu"}),
+        ("compare_models", {}),
+        ("compare_models", {"session_id": SESSION}),
+        ("compare_models", {"session_id": SESSION, "models": ["gpt-5-mini", "nobody's"]}),
+        ("find_anomalies", {}),
+        ("find_anomalies", {"days": 31, "limit": 3}),
         ("session_url", {"session_id": SESSION}),
         ("source_health", {}),
     ]
@@ -77,6 +88,41 @@ async def test_both_channels_carry_the_same_object(place: Place, mode: Mode) -> 
             assert json.loads(text(result)) == data(result), name
             assert "null" not in text(result).replace("nullable", ""), name
             assert ":[]" not in text(result), name
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_questions_of_the_last_days_count_every_round_of_a_log_of_just_now(place: Place, mode: Mode) -> None:
+    expected = Expected()
+    # These lines take less than three days.
+    recent = replace(DEMO, start=time.time_ns() // 1_000_000 - 72 * 3_600_000)
+    with place.log.open("wb") as file:
+        file.writelines(lines(recent, seed=4, limit=400, expected=expected))
+    days: dict[str, int] = {}
+    for (_, _, quarter), cell in expected.cells.items():
+        day = datetime.fromtimestamp(quarter / 1000, UTC).date().isoformat()
+        days[day] = days.get(day, 0) + cell.rounds
+    async with connected(place, mode) as client:
+        overview = data(await client.call_tool("spend_overview", {"timezone": "UTC"}))
+        today = datetime.fromisoformat(overview["as_of"]).date()
+        compared = data(await client.call_tool("compare_models", {}))
+        session = data(await client.call_tool("compare_models", {"session_id": SESSION, "models": ["gpt-5-mini"]}))
+        unusual = data(await client.call_tool("find_anomalies", {"days": 5}))
+        detailed = data(await client.call_tool("get_session", {"session_id": SESSION, "response_format": "detailed"}))
+    assert overview["today"]["rounds"] == days.get(today.isoformat(), 0)
+    assert overview["yesterday"]["rounds"] == days.get((today - timedelta(days=1)).isoformat(), 0)
+    assert overview["this_month"]["rounds"] == sum(n for day, n in days.items() if day[:7] == today.isoformat()[:7])
+    assert "No forecast" in overview["forecast"]["how"]
+    assert compared["rounds"] == expected.total.rounds
+    assert compared["rounds_compared"] == expected.total.rounds - expected.total.unmetered
+    assert session["rounds"] == expected.sessions[SESSION].rounds
+    [asked] = [row for row in session["rows"] if row["model"] == "gpt-5-mini"]
+    assert asked["cost"]["USD"] > 0
+    assert "its answers were not compared" in session["advice"]
+    assert unusual["rounds"] == expected.total.rounds
+    for row in unusual.get("rows", []):
+        assert row["why"]
+        assert row["url"].startswith("http://")
+    assert detailed["trend"]["last_input"] > 0
 
 
 async def test_text_only_leaves_the_structured_channel_out(place: Place) -> None:
@@ -98,6 +144,9 @@ async def test_every_tool_is_read_only_and_says_what_it_takes(place: Place) -> N
         "stats_by_date",
         "get_round",
         "top_spenders",
+        "spend_overview",
+        "compare_models",
+        "find_anomalies",
         "session_url",
         "source_health",
     ]
@@ -142,6 +191,11 @@ async def test_an_unknown_session_is_an_error_that_names_the_nearest_ids(place: 
         ("stats_by_model", {"since": "last tuesday"}, "2026-02-01"),
         ("stats_by_date", {"timezone": "Mars/Olympus"}, "IANA"),
         ("stats_by_date", {"days": 0}, "days"),
+        ("spend_overview", {"timezone": "Mars/Olympus"}, "IANA"),
+        ("compare_models", {"session_id": "agent:main:mian"}, SESSION),
+        ("compare_models", {"models": [str(n) for n in range(11)]}, "10 at most"),
+        ("find_anomalies", {"days": 0}, "days"),
+        ("find_anomalies", {"limit": 0}, "limit"),
     ],
 )
 async def test_a_wrong_argument_is_an_error_with_the_way_out(

@@ -27,6 +27,7 @@ from monitor.session_keys import parts
 from monitor.store.base import (
     Batch,
     Bucket,
+    Call,
     Checkpoint,
     Counts,
     Dimension,
@@ -341,6 +342,14 @@ def check_round(stored: StoredRound, priced: PricedRound) -> None:
     assert stored.cost == priced.cost
     assert stored.price_version == VERSION
     assert not stored.has_content
+
+
+def check_call(call: Call, priced: PricedRound) -> None:
+    """A round in short is the one that was added."""
+    r = priced.round
+    for name in set(Call.__struct_fields__) - {"key", "currency", "nano"}:
+        assert getattr(call, name) == getattr(r.usage if name.endswith("_tokens") else r, name), name
+    assert (call.nano, call.currency) == (priced.cost.nano, priced.cost.currency)
 
 
 def each_page(store: Store, query: SessionQuery) -> list[SessionPage]:
@@ -685,6 +694,59 @@ class StoreConformance:
             assert store.round(alias, 1) == store.round("agent:main:main", 1)
             assert store.round(alias, 1) is not None
 
+    @SETTINGS
+    @given(deliveries(), windows(), st.integers(1, 12), st.integers(0, 90_000))
+    def test_rounds_in_short_are_the_newest_or_the_slowest_of_a_session_or_a_window(
+        self,
+        batches: list[list[PricedRound]],
+        window: tuple[int | None, int | None],
+        limit: int,
+        slow: int,
+    ) -> None:
+        since, until = window
+        with self.place() as open_store, closing(open_store()) as store:
+            rounds = self.filled(store, batches)
+            by_request = {p.round.request_id: p for p in rounds}
+            timed = [p for p in rounds if p.round.started_at != UNKNOWN_TIME]
+            for session in (None, *SESSIONS):
+                # A session without a window has its timeless rounds too; a window has none.
+                inside = within(rounds if session is not None else timed, since, until)
+                inside = [p for p in inside if session in (None, p.round.session_id)]
+                found = store.calls(session=session, since=since, until=until, limit=limit)
+                starts = [call.started_at for call in found]
+                assert starts == sorted(p.round.started_at for p in inside)[-limit:]
+                assert len({call.request_id for call in found}) == len(found)
+                for call in found:
+                    check_call(call, by_request[call.request_id])
+                    stored = store.round(None, key=call.key)
+                    assert stored is not None
+                    assert stored.round.request_id == call.request_id
+                slowest = store.calls(session=session, since=since, until=until, min_latency_ms=slow, limit=limit)
+                took = [p.round.latency_ms for p in inside if p.round.latency_ms is not None]
+                assert [c.latency_ms for c in slowest] == sorted((ms for ms in took if ms >= slow), reverse=True)[
+                    :limit
+                ]
+            assert store.calls(session="never seen", limit=3) == []
+
+    @SETTINGS
+    @given(
+        deliveries(),
+        moments().filter(lambda ms: ms != UNKNOWN_TIME),
+        st.integers(0, 40),
+        st.sampled_from([QUARTER, HOUR, DAY]),
+        st.integers(1, 4),
+    )
+    def test_a_sample_holds_the_first_rounds_of_every_step(
+        self, batches: list[list[PricedRound]], since: int, steps: int, step: int, each: int
+    ) -> None:
+        until = since + steps * step - step // 3
+        with self.place() as open_store, closing(open_store()) as store:
+            wanted: dict[int, list[int]] = {}
+            for p in sorted(within(self.filled(store, batches), since, until), key=lambda p: p.round.started_at):
+                wanted.setdefault((p.round.started_at - since) // step, []).append(p.round.started_at)
+            found = store.sampled_calls(since, until, step, each)
+            assert [call.started_at for call in found] == [at for ats in wanted.values() for at in ats[:each]]
+
     # -- sums -------------------------------------------------------------------------------------
 
     @SETTINGS
@@ -723,6 +785,8 @@ class StoreConformance:
                 assert labels == sorted(labels, key=lambda label: (label is not None, label))
                 assert len(set(labels)) == len(labels)
                 assert self._told_by_label(buckets) == self._by_label(within(rounds, since, until), zone, grain)
+                quick = store.buckets(grain, zone, since, until, sessions=False)
+                assert quick == [msgspec.structs.replace(bucket, sessions=0) for bucket in buckets]
 
     @staticmethod
     def _by_label(rounds: list[PricedRound], zone: str, grain: Grain) -> dict[str | None, tuple[int, Sums]]:

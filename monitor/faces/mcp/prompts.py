@@ -28,15 +28,17 @@ def register(server: MCPServer[Any]) -> None:
         return (
             f"Call get_session with session_id {session_id!r} and response_format detailed. Explain where the cost "
             "comes from: which models, how the input grows from round to round, how much of it is read from the cache, "
-            "which rounds stand out or failed. Name the three dearest rounds by number. Then say in one or two "
-            "sentences what would make the next rounds cheaper, and why."
+            "which rounds stand out or failed (trend tells its course). Name the three dearest rounds by number. Then "
+            "call compare_models with the same session_id, and say in one or two sentences what would make the next "
+            "rounds cheaper, and why; name what a cheaper model can't do."
         )
 
     @server.prompt(title="Report of the last seven days")
     def weekly_report() -> str:
         """Report the spending of the last seven days: by day, by model, and who spent the most."""
         return (
-            "Call stats_by_date with days 7, stats_by_model with days 7, and top_spenders with dimension session and "
-            "days 7. Report the total per currency, the dearest day, the share of each model, success rate, and the "
-            "three dearest sessions with their links. Keep currencies apart, and say what has no known price."
+            "Call stats_by_date with days 7, stats_by_model with days 7, top_spenders with dimension session and days "
+            "7, spend_overview, and find_anomalies with days 7. Report the total per currency, the dearest day, the "
+            "share of each model, success rate, the three dearest sessions with their links, the forecast of the month "
+            "with its range, and what was unusual. Keep currencies apart, and say what has no known price."
         )

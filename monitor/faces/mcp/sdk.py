@@ -42,7 +42,7 @@ def be_strict(server: MCPServer[Any], brief: Collection[str] = ()) -> None:
         old.arg_model.model_rebuild(force=True)
         tool.description = " ".join(tool.description.split())
         tool.parameters = _optional(_without_titles(old.arg_model.model_json_schema(by_alias=True)))
-        schema = None if old.output_schema is None else _small(_without_titles(old.output_schema), brief)
+        schema = None if old.output_schema is None else _referenced(_small(_without_titles(old.output_schema), brief))
         tool.fn_metadata = _Arguments(
             arg_model=old.arg_model,
             output_schema=schema,
@@ -136,6 +136,16 @@ def _small(schema: Any, brief: Collection[str]) -> Any:
         and (name, value) != ("additionalProperties", False)
         and not (name == "description" and isinstance(value, str))
     }
+
+
+def _referenced(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema without the definitions that nothing refers to any more."""
+    definitions: dict[str, Any] = schema.get("$defs", {})
+    kept = {name: value for name, value in definitions.items() if f"'#/$defs/{name}'" in str(schema)}
+    if len(kept) == len(definitions):
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "$defs"}
+    return _referenced({"$defs": kept, **rest} if kept else rest)
 
 
 def replace_resource_list(server: MCPServer[Any], listed: Callable[..., Awaitable[ListResourcesResult]]) -> None:

@@ -13,10 +13,14 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 from pydantic_core import to_json
 
-from monitor.answers import health, links, rounds, sessions, spenders, stats
+from monitor.answers import comparison, health, links, overview, rounds, sessions, spenders, stats
+from monitor.answers.anomalies.base import Anomalies
+from monitor.answers.anomalies.find import find_anomalies as anomalies_of
 from monitor.answers.base import Answer, Asking, BadQuestion, NotFound
+from monitor.answers.comparison import Comparison
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
+from monitor.answers.overview import SpendOverview
 from monitor.answers.rounds import OneRound
 from monitor.answers.sessions import Session, SessionList
 from monitor.answers.spenders import TopSpenders
@@ -25,8 +29,9 @@ from monitor.runtime import Runtime
 from monitor.store.base import StoreError, UnknownCursor
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-#: Parts whose fields the schemas name once: a round in get_round, counts in the rows beside the totals.
-BRIEF = frozenset({"RoundRow", "Totals"})
+#: Parts whose fields the schemas name once, or that explain themselves: a round in get_round, counts in the rows beside
+#: the totals, what is told of a trend or a change.
+BRIEF = frozenset({"AverageDay", "Changes", "Course", "RoundRow", "Totals"})
 _A = TypeVar("_A", bound=Answer)
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -40,6 +45,9 @@ SessionSince = Annotated[
 ]
 Until = Annotated[str | None, Field(description="Until when, same forms as since.")]
 Days = Annotated[int | None, Field(ge=1, le=3660, description="Last N local days, today included. 1 = today.")]
+
+
+Zone = Annotated[str | None, Field(description="IANA zone in which days begin, e.g. Asia/Shanghai.")]
 
 
 def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> None:
@@ -128,7 +136,7 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
     async def stats_by_date(
         days: Days = None,
         bucket: Literal["hour", "day", "month"] = "day",
-        timezone: Annotated[str | None, Field(description="IANA zone in which days begin, e.g. Asia/Shanghai.")] = None,
+        timezone: Zone = None,
     ) -> Annotated[CallToolResult, DateStats]:
         """Token usage and cost per hour, day or month over all sessions: today's spend, the trend of a week. Covers all
         time unless days is given."""
@@ -159,6 +167,30 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
         """Who spent the most tokens and money: sessions, gateway consumers (users), functions, routes or agents. Covers
         all time unless days is given."""
         return await answer(lambda ask: spenders.top_spenders(ask, dimension, days=days, limit=limit))
+
+    @tool("Spending at a glance")
+    async def spend_overview(timezone: Zone = None) -> Annotated[CallToolResult, SpendOverview]:
+        """Spend today, yesterday and this month: cost, tokens, success rate, change against the same time yesterday and
+        last month, average per day, and a forecast of the month with its range."""
+        return await answer(lambda ask: overview.spend_overview(ask, timezone))
+
+    @tool("Would another model be cheaper")
+    async def compare_models(
+        session_id: Annotated[str | None, Field(description="Left out: all sessions of the last 30 days.")] = None,
+        models: Annotated[list[str] | None, Field(description="At most 10. Left out: well-known ones.")] = None,
+    ) -> Annotated[CallToolResult, Comparison]:
+        """What the same tokens would have cost on other models at today's list prices: cost, saving, what a model can't
+        do (context, answer length, cache price), and advice with its reason."""
+        return await answer(lambda ask: comparison.compare_models(ask, runtime.catalog(), session_id, models))
+
+    @tool("What is unusual")
+    async def find_anomalies(
+        days: Annotated[int, Field(ge=1, le=31, description="Last N local days. 1 = today.")] = 1,
+        limit: Annotated[int, Field(ge=1, le=100)] = 20,
+    ) -> Annotated[CallToolResult, Anomalies]:
+        """Unusually expensive, slow or failing rounds and sessions: cost spikes, error bursts, retry loops, runaway
+        sessions, growing contexts, cache misses; each with why, what is usual, the extra cost and a link."""
+        return await answer(lambda ask: anomalies_of(ask, runtime.catalog, days, limit=limit))
 
     @tool("Link to a session")
     async def session_url(session_id: SessionId = None) -> Annotated[CallToolResult, SessionLink]:

@@ -1,0 +1,1 @@
+"""What is unusual in the log, and next to what: unusually dear, slow or failing rounds and sessions."""
