@@ -19,6 +19,8 @@ Amount = dict[str, int | float]
 
 #: Of a budget that is kept per session or consumer, so many are shown, those with the largest share.
 _SHOWN = 20
+#: In an overview.
+_IN_SHORT = 10
 #: Sessions that spoke within this time are looked at; what an old one used is nobody's worry any more.
 _UNDER_WAY_MS = 86_400_000
 _NEEDS_A_ROUND = ("function", "route")
@@ -113,6 +115,12 @@ def budget_states(ask: Asking) -> list[BudgetState]:
         mine = [_state(ask, budget, slot, sums, start) for slot, sums in by_slot.items()]
         states += sorted(mine, key=lambda state: -state.share)[:_SHOWN]
     return sorted(states, key=lambda state: -state.share)
+
+
+def budgets_in_short(ask: Asking) -> list[SessionBudget]:
+    """Every budget in a sentence, the most used first."""
+    shown = {"name", "share", "state", "text", "resets_at"}
+    return [SessionBudget(**state.model_dump(include=shown)) for state in budget_states(ask)[:_IN_SHORT]]
 
 
 def _under_way(ask: Asking, now: int) -> list[str]:

@@ -17,6 +17,7 @@ from monitor.answers.base import (
     Money,
     Part,
     added,
+    combined,
     costs,
     divided,
     nano_sums,
@@ -24,6 +25,7 @@ from monitor.answers.base import (
     shown,
     unpriced,
 )
+from monitor.answers.budgets import SessionBudget, budgets_in_short
 from monitor.answers.periods import midnight
 from monitor.answers.stats import Totals, figures
 from monitor.store.base import SessionQuery, Slice
@@ -84,6 +86,7 @@ class SpendOverview(Answer):
     success_rate: float | None = Field(default=None, description="This month.")
     average_per_day: AverageDay | None = None
     forecast: Forecast
+    budgets: list[SessionBudget] = Field(default=[], description="The present periods, the most used first.")
 
 
 class _Day(msgspec.Struct, frozen=True):
@@ -114,11 +117,11 @@ def spend_overview(ask: Asking, timezone: str | None = None, *, now: datetime | 
     slices_of = ask.store.slices
     today_slices = list(slices_of(midnight(day, zone), midnight(tomorrow, zone)))
     month_slices = list(slices_of(midnight(day.replace(day=1), zone), midnight(tomorrow, zone)))
-    month = _totals(month_slices, _sessions_since(ask, day.replace(day=1)))
+    month = _totals(ask, month_slices, _sessions_since(ask, day.replace(day=1)))
     days = _complete_days(ask, day)
     return SpendOverview(
         timezone=ask.timezone,
-        today=_totals(today_slices, _sessions_since(ask, day)),
+        today=_totals(ask, today_slices, _sessions_since(ask, day)),
         yesterday=_of_day(ask, yesterday),
         this_month=month,
         change=Changes(
@@ -128,6 +131,7 @@ def spend_overview(ask: Asking, timezone: str | None = None, *, now: datetime | 
         success_rate=month.success_rate,
         average_per_day=_average(days),
         forecast=_forecast(month_slices, days, moment),
+        budgets=budgets_in_short(ask),
         **ask.freshness,
     )
 
@@ -135,8 +139,8 @@ def spend_overview(ask: Asking, timezone: str | None = None, *, now: datetime | 
 # -- periods --------------------------------------------------------------------------------------
 
 
-def _totals(slices: Sequence[Slice], sessions: int) -> Totals:
-    return Totals(unpriced=unpriced(slices), **figures(slices, sessions))
+def _totals(ask: Asking, slices: Sequence[Slice], sessions: int) -> Totals:
+    return Totals(unpriced=unpriced(slices), combined=combined(ask, slices), **figures(slices, sessions))
 
 
 def _sessions_since(ask: Asking, day: date) -> int:
@@ -148,7 +152,7 @@ def _of_day(ask: Asking, day: date) -> Totals:
     begin, end = midnight(day, ask.zone), midnight(day + timedelta(days=1), ask.zone)
     buckets = ask.store.buckets("day", ask.timezone, begin, end)
     slices = [part for bucket in buckets for part in bucket.slices]
-    return _totals(slices, sum(bucket.sessions for bucket in buckets))
+    return _totals(ask, slices, sum(bucket.sessions for bucket in buckets))
 
 
 def _same_time(moment: datetime, day: date) -> datetime:

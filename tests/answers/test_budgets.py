@@ -12,6 +12,7 @@ import pytest
 from monitor.answers import words
 from monitor.answers.base import Asking
 from monitor.answers.budgets import budgets, failed_channels
+from monitor.answers.overview import spend_overview
 from monitor.answers.sessions import get_session, list_sessions
 from monitor.answers.stats import stats_by_model
 from monitor.budgets import Budget, BudgetBook, Exchange, Limit
@@ -193,3 +194,15 @@ def test_what_a_source_says_it_cost_stands_beside_ours_with_the_difference(tmp_p
     }
     assert [row.reported_cost for row in session.rounds] == [{"USD": 0.002}, None, {"USD": 0.002}, {"USD": 0}]
     assert stats_by_model(ask).rows[0].reported == session.reported
+
+
+def test_the_overview_tells_each_budget_in_a_sentence_and_combines_currencies(tmp_path: Path) -> None:
+    limits = [Budget("large", Limit(tokens=1000), "day"), Budget("small", Limit(tokens=220), "day")]
+    ask = asking(tmp_path, [spent(1), spent(2, CNY)], *limits, exchange=RATES)
+    overview = spend_overview(ask, "UTC")
+    assert [(b.name, b.state, b.text) for b in overview.budgets] == [
+        ("small", "exceeded", "100 % of 220 tokens today"),
+        ("large", "ok", "22 % of 1,000 tokens today"),
+    ]
+    assert overview.this_month.combined is not None
+    assert overview.this_month.combined.amount == 0.004
