@@ -17,6 +17,7 @@ from monitor.answers.base import (
     Money,
     Part,
     added,
+    combined,
     costs,
     divided,
     nano_sums,
@@ -24,6 +25,7 @@ from monitor.answers.base import (
     shown,
     unpriced,
 )
+from monitor.answers.budgets import BudgetState, budget_states
 from monitor.answers.periods import midnight
 from monitor.answers.stats import Totals, figures
 from monitor.store.base import SessionQuery, Slice
@@ -35,6 +37,7 @@ _DAYS_FOR_WEEKENDS, _WEEKEND_DAYS = 14, 4
 #: A day counts at most as the upper quartile and three times the distance between the quartiles.
 _FENCE = 3
 _DRAWS = 1000
+_MOST_BUDGETS = 10
 _DAY_MS = 86_400_000
 
 
@@ -82,6 +85,7 @@ class SpendOverview(Answer):
     this_month: Totals
     change: Changes
     success_rate: float | None = Field(default=None, description="This month.")
+    budgets: list[BudgetState] = Field(default=[], description="The most used first.")
     average_per_day: AverageDay | None = None
     forecast: Forecast
 
@@ -114,11 +118,11 @@ def spend_overview(ask: Asking, timezone: str | None = None, *, now: datetime | 
     slices_of = ask.store.slices
     today_slices = list(slices_of(midnight(day, zone), midnight(tomorrow, zone)))
     month_slices = list(slices_of(midnight(day.replace(day=1), zone), midnight(tomorrow, zone)))
-    month = _totals(month_slices, _sessions_since(ask, day.replace(day=1)))
+    month = _totals(ask, month_slices, _sessions_since(ask, day.replace(day=1)))
     days = _complete_days(ask, day)
     return SpendOverview(
         timezone=ask.timezone,
-        today=_totals(today_slices, _sessions_since(ask, day)),
+        today=_totals(ask, today_slices, _sessions_since(ask, day)),
         yesterday=_of_day(ask, yesterday),
         this_month=month,
         change=Changes(
@@ -126,6 +130,7 @@ def spend_overview(ask: Asking, timezone: str | None = None, *, now: datetime | 
             this_month=_change(ask, month_slices, *_last_month(moment), "last month"),
         ),
         success_rate=month.success_rate,
+        budgets=budget_states(ask)[:_MOST_BUDGETS],
         average_per_day=_average(days),
         forecast=_forecast(month_slices, days, moment),
         **ask.freshness,
@@ -135,8 +140,8 @@ def spend_overview(ask: Asking, timezone: str | None = None, *, now: datetime | 
 # -- periods --------------------------------------------------------------------------------------
 
 
-def _totals(slices: Sequence[Slice], sessions: int) -> Totals:
-    return Totals(unpriced=unpriced(slices), **figures(slices, sessions))
+def _totals(ask: Asking, slices: Sequence[Slice], sessions: int) -> Totals:
+    return Totals(unpriced=unpriced(slices), combined=combined(ask, slices), **figures(slices, sessions))
 
 
 def _sessions_since(ask: Asking, day: date) -> int:
@@ -148,7 +153,7 @@ def _of_day(ask: Asking, day: date) -> Totals:
     begin, end = midnight(day, ask.zone), midnight(day + timedelta(days=1), ask.zone)
     buckets = ask.store.buckets("day", ask.timezone, begin, end)
     slices = [part for bucket in buckets for part in bucket.slices]
-    return _totals(slices, sum(bucket.sessions for bucket in buckets))
+    return _totals(ask, slices, sum(bucket.sessions for bucket in buckets))
 
 
 def _same_time(moment: datetime, day: date) -> datetime:
