@@ -119,7 +119,7 @@ def budget_states(ask: Asking) -> list[BudgetState]:
 
 def budgets_in_short(ask: Asking) -> list[SessionBudget]:
     """Every budget in a sentence, the most used first."""
-    shown = {"name", "share", "state", "text", "resets_at"}
+    shown = {"name", "period", "limit", "used", "share", "state", "text", "resets_at"}
     return [SessionBudget(**state.model_dump(include=shown)) for state in budget_states(ask)[:_IN_SHORT]]
 
 

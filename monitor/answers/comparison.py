@@ -28,6 +28,7 @@ from monitor.answers.base import (
 )
 from monitor.answers.periods import last_days
 from monitor.answers.sessions import find
+from monitor.budgets import Exchange
 from monitor.prices import providers
 from monitor.prices.catalog import Catalog, Resolution
 from monitor.prices.rates import DAY_MS, Plan, Tier
@@ -69,12 +70,12 @@ class ComparedModel(Part):
     cost: Money | None = Field(default=None, description="At today's list price; absent where none is known.")
     cost_status: str | None = None
     saving: Money | None = Field(
-        default=None,
-        description="Against what the rounds that were paid in the same currency cost; below zero: dearer.",
+        default=None, description="Against what the rounds paid in this currency cost; below zero: dearer."
     )
     saving_rate: dict[str, float] | None = Field(default=None, description="The same as a share of what they cost.")
     limits: list[str] = Field(default=[], description="What this model can't do that the rounds needed.")
     context_window: int | None = None
+    rate: str | None = Field(default=None, description="By which fixed rate of exchange the saving is told.")
     price_source: str | None = None
 
 
@@ -102,8 +103,8 @@ class _Elsewhere(NamedTuple):
 
     nano: int
     status: str
-    #: The same of the rounds that were paid in that currency alone.
-    nano_of_same: int
+    #: The same, by the currency in which the rounds were paid.
+    by_paid: dict[str, int]
 
 
 class _Work(NamedTuple):
@@ -145,7 +146,8 @@ def compare_models(
     else:
         begin = last_days(DAYS, ask.zone)
         work = _of_sums(ask.store.slices(begin))
-    rows = _rows(work, _candidates(ask, catalog, work, models, at), models) if work.compared else []
+    candidates = _candidates(ask, catalog, work, models, at) if work.compared else {}
+    rows = _rows(work, candidates, models, ask.book.exchange)
     return Comparison(
         session_id=session_id or None,
         since=None if begin is None else rfc3339(begin),
@@ -158,7 +160,7 @@ def compare_models(
         priced_at=rfc3339(at),
         estimated=begin is not None or None,
         rows=rows,
-        check=_checks(work),
+        check=_checks(work, rows),
         advice=_advice(work, rows, bool(session_id)),
         url=ask.url(session_id) if session_id else None,
         **ask.freshness,
@@ -188,19 +190,21 @@ def _of_rounds(catalog: Catalog, rounds: Sequence[StoredRound], total: int, at: 
         for stored in known
     ]
 
-    def cost_on(model: str, price: Resolution) -> _Elsewhere:
-        nano, of_same, statuses = 0, 0, set()
+    def cost_on(model: str, _: Resolution) -> _Elsewhere:
+        nano, statuses = 0, set()
+        by_paid: dict[str, int] = {}
         for stored in known:
             started = stored.round.started_at
             # The same hour of the last day: some prices depend on it.
             moment = at if started == UNKNOWN_TIME else at - (at - started) % DAY_MS
             cost = catalog.cost(model, None, moment, stored.round.usage)
             nano += cost.nano or 0
-            if stored.cost.nano is not None and stored.cost.currency == price.currency:
-                of_same += cost.nano or 0
+            paid_in = stored.cost.currency if stored.cost.nano is not None else None
+            if paid_in is not None:
+                by_paid[paid_in] = by_paid.get(paid_in, 0) + (cost.nano or 0)
             statuses.add(cost.status)
         status = next((s for s in ("unpriced", "partial", "estimated", "priced") if s in statuses), "free")
-        return _Elsewhere(nano, status, of_same)
+        return _Elsewhere(nano, status, by_paid)
 
     return _Work(
         slices,
@@ -224,8 +228,11 @@ def _of_sums(slices: Sequence[Slice]) -> _Work:
 
     def cost_on(_: str, price: Resolution) -> _Elsewhere:
         nanos = [(paid_in, _average_cost(price, counts)) for paid_in, counts in counted]
-        of_same = sum(nano for paid_in, nano in nanos if paid_in == price.currency)
-        return _Elsewhere(sum(nano for _, nano in nanos), price.status, of_same)
+        by_paid: dict[str, int] = {}
+        for paid_in, nano in nanos:
+            if paid_in is not None:
+                by_paid[paid_in] = by_paid.get(paid_in, 0) + nano
+        return _Elsewhere(sum(nano for _, nano in nanos), price.status, by_paid)
 
     metered = [part for part in slices if part.counts.rounds > part.counts.unmetered]
     total = added(part.counts for part in slices)
@@ -318,7 +325,9 @@ def _maker(catalog: Catalog, model: str, at: int) -> str | None:
     return maker
 
 
-def _rows(work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] | None) -> list[ComparedModel]:
+def _rows(
+    work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] | None, exchange: Exchange
+) -> list[ComparedModel]:
     """The models in use, the asked ones, and of the others as many of the cheapest as there is room for."""
     used = _used(work)
     actual = nano_sums(work.slices)
@@ -330,10 +339,12 @@ def _rows(work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] |
             continue
         there = work.cost_on(model, price)
         currency = price.currency or "USD"
-        # What is free saves everything, whatever it was paid in; else only the same money can be compared.
-        saved = dict(actual)
-        if price.status != "free":
-            saved = {currency: actual[currency] - there.nano_of_same} if currency in actual else {}
+        saved = {}
+        for paid_in, nano in actual.items():
+            # Nothing is nothing in any money; else only the same money can be compared, or what has a rate.
+            instead = exchange.convert(there.by_paid.get(paid_in, 0), currency, paid_in)
+            if price.status == "free" or instead is not None:
+                saved[paid_in] = nano - (instead or 0)
         row = ComparedModel(
             model=model,
             current=current,
@@ -343,6 +354,7 @@ def _rows(work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] |
             saving_rate={c: rate for c, nano in saved.items() if (rate := share(nano, actual[c])) is not None} or None,
             limits=_limits(work, price),
             context_window=price.context_window,
+            rate=next(filter(None, (exchange.rate(currency, c) for c in saved if there.nano)), None),
             price_source=price.source,
         )
         found.append((there.nano * SORT_WEIGHTS.get(currency, 1.0), row))
@@ -368,13 +380,14 @@ def _limits(work: _Work, price: Resolution) -> list[str]:
     return limits
 
 
-def _checks(work: _Work) -> list[str]:
+def _checks(work: _Work, rows: Sequence[ComparedModel]) -> list[str]:
     """What whoever changes the model should look at."""
     counts = added(part.counts for part in work.slices)
     checks = []
     if work.compared < work.rounds:
         checks.append(f"{work.compared:,} of {work.rounds:,} rounds are compared: the newest whose tokens are known.")
-    if len(nano_sums(work.slices)) > 1:
+    paid_in = nano_sums(work.slices).keys()
+    if len(paid_in) > 1 and any((row.saving or {}).keys() != paid_in for row in rows):
         checks.append("Savings are against the rounds that were paid in the same currency.")
     missing = unpriced(work.slices)
     if missing is not None:
@@ -432,4 +445,5 @@ def _rate(row: ComparedModel, currency: str) -> float:
 def _saving(work: _Work, row: ComparedModel, currency: str) -> str:
     sure = row.cost_status in (None, "free") and work.longest_input is not None
     about = "" if sure else "about "
-    return f"{quoted(row.model)} would have cost {about}{_rate(row, currency):.0%} less at list price"
+    rate = f" (at {row.rate})" if row.rate is not None else ""
+    return f"{quoted(row.model)} would have cost {about}{_rate(row, currency):.0%} less at list price{rate}"

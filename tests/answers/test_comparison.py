@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from monitor.answers.base import Asking, BadQuestion, NotFound
 from monitor.answers.comparison import MOST_MODELS, WELL_KNOWN, ComparedModel, Comparison, compare_models
+from monitor.budgets import BudgetBook, Exchange
 from monitor.prices.catalog import Catalog
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Usage
@@ -169,6 +171,21 @@ def test_without_the_same_money_no_saving_is_told(tmp_path: Path, catalog: Catal
     assert (
         answer.advice == "No other model has a price in USD to compare with $0.012; without an exchange rate none can."
     )
+
+
+def test_with_a_fixed_rate_other_money_is_compared_and_the_rate_is_named(tmp_path: Path, catalog: Catalog) -> None:
+    exchange = Exchange("USD", {"CNY": (Decimal("7"), "2026-01-15")})
+    paid_in_yuan = made(2, Cost("priced", 20_000_000, "CNY", "x"), model="haus", usage=Usage(3000, 1000))
+    rounds = [large(1, 1000, 100), paid_in_yuan]
+    answer = compare(asking(tmp_path, rounds, book=BudgetBook(exchange=exchange)), catalog, "house-small")
+    found = rows(answer)
+    # 1100 tokens at 5 yuan a million are 0.0055 yuan, 0.000785714 dollars; the rounds cost 0.012 dollars.
+    assert found["haus"].saving == {"CNY": 0, "USD": 0.011214286}
+    # 3000 and 1000 tokens at 1 and 2 dollars a million are 0.005 dollars, 0.035 yuan.
+    assert found["house-small"].saving == {"CNY": -0.015, "USD": 0.0108}
+    assert found["haus"].rate == found["house-small"].rate == "7 CNY per USD (2026-01-15)"
+    assert not any("same currency" in check for check in answer.check)
+    assert "haus would have cost 93% less at list price (at 7 CNY per USD (2026-01-15))" in answer.advice
 
 
 def test_rounds_without_a_price_are_in_no_saving(tmp_path: Path, catalog: Catalog) -> None:
