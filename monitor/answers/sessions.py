@@ -306,7 +306,10 @@ def list_sessions(
     cursor: str | None = None,
     questions_of: tuple[str, ...] | None = None,
 ) -> SessionList:
-    """One page of sessions, those of `session_key` where it is given (an id, how ids begin, or a glob). First questions are searched and shown only for ids that match `questions_of`."""
+    """One page of sessions. First questions are searched and shown only for ids that match `questions_of`.
+
+    `session_key` leaves out all other sessions: it is an id, how ids begin, or a glob.
+    """
     query = SessionQuery(
         sort_by=sort_by,
         since=None if since is None else instant(since, ask.zone),

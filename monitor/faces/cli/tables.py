@@ -8,20 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import IO, Any, Generic, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import click
 
+from monitor.faces.cells import amount_text, decimal, safe
 from monitor.faces.cli.look import console, say
 from monitor.faces.cli.main import shown
-from monitor.faces.csvcells import decimal, safe
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Row = TypeVar("Row")
 Kind = Literal["text", "count", "money", "share", "time"]
 
 #: Text is folded to this many cells before a column leaves.
 _LEAST_TEXT = 16
+#: Columns from this number on leave before the wish of another is broken.
+_LITTLE = 5
 _GAP = 2
 
 
@@ -36,6 +41,8 @@ class Column(Generic[Row]):
     #: Which column leaves first where there is no room: the highest; 0 stays.
     leaves: int = 0
     style: str | None = None
+    #: Text gets this many cells as long as columns of little weight can leave for it.
+    wish: int = 0
 
 
 def text_of(kind: Kind, value: Any, zone: ZoneInfo | None = None) -> str:
@@ -53,12 +60,6 @@ def text_of(kind: Kind, value: Any, zone: ZoneInfo | None = None) -> str:
             return "\n".join(f"{currency} {amount_text(amount)}" for currency, amount in value.items())
         case _:
             return shown(str(value))
-
-
-def amount_text(amount: float) -> str:
-    """Six digits behind the point; nine where six would show nothing."""
-    text = f"{amount:,.6f}"
-    return f"{amount:.9f}" if amount and not text.strip("-0.,") else text
 
 
 def on_a_line(cost: Mapping[str, float] | None) -> str:
@@ -79,17 +80,41 @@ def print_table(
         click.echo(empty, err=True)
         return
     out = console()
-    cells = [[text_of(column.kind, column.value(row), zone) for column in columns] for row in rows]
-    feet = None if footer is None else [_foot(column, footer, zone) for column in columns]
-    heads = [say(column.head) for column in columns]
-    chosen = _fitting(columns, heads, cells if feet is None else [*cells, feet], out.width)
-    if chosen is None:
-        _print_blocks(heads, cells, out.width)
+    table = rich_table(columns, rows, out.width, footer=footer, zone=zone)
+    if table is not None:
+        out.print(table)
         return
+    # Too narrow for any table: one value a line.
+    for row in rows:
+        click.echo("-" * min(out.width, 20))
+        for column in columns:
+            cell = text_of(column.kind, column.value(row), zone).replace("\n", " + ")
+            click.echo(f"{say(column.head)}: {cell}")
+
+
+def rich_table(
+    columns: Sequence[Column[Row]],
+    rows: Sequence[Row],
+    width: int,
+    *,
+    footer: Mapping[str, Any] | None = None,
+    zone: ZoneInfo | None = None,
+    fold: bool = True,
+) -> Table | None:
+    """The table for a terminal of this width; None where even the columns that stay find no room.
+
+    Without `fold`, text that is too long is cut, so that each row has as many lines as its money.
+    """
     from rich.box import SIMPLE  # noqa: PLC0415 - JSON output needs no tables
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    cells = [[text_of(column.kind, column.value(row), zone) for column in columns] for row in rows]
+    feet = None if footer is None else [_foot(column, footer, zone) for column in columns]
+    heads = [say(column.head) for column in columns]
+    chosen = _fitting(columns, heads, cells if feet is None else [*cells, feet], width)
+    if chosen is None:
+        return None
     table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, show_footer=feet is not None)
     for index in chosen:
         column = columns[index]
@@ -98,13 +123,13 @@ def print_table(
             Text(heads[index], style="bold"),
             Text(feet[index], style="bold") if feet is not None else "",
             justify="right" if number else "left",
-            overflow="fold",
-            no_wrap=column.kind != "text",
+            overflow="fold" if fold else "ellipsis",
+            no_wrap=not fold or column.kind != "text",
             style=column.style,
         )
     for line in cells:
         table.add_row(*(Text(line[index]) for index in chosen))
-    out.print(table)
+    return table
 
 
 def _foot(column: Column[Row], footer: Mapping[str, Any], zone: ZoneInfo | None) -> str:
@@ -117,27 +142,28 @@ def _fitting(
     """The columns that find room, in their order; None where even those that stay do not."""
     from rich.cells import cell_len  # noqa: PLC0415
 
-    least = []
+    least, wished = [], []
     for index, column in enumerate(columns):
         lines = [heads[index], *(part for line in cells for part in line[index].split("\n"))]
         need = max(map(cell_len, lines))
-        least.append(min(need, max(_LEAST_TEXT, cell_len(heads[index]))) if column.kind == "text" else need)
-    chosen = list(range(len(columns)))
-    while sum(least[index] for index in chosen) + _GAP * (len(chosen) - 1) > width:
-        last = max(chosen, key=lambda index: columns[index].leaves)
-        if columns[last].leaves == 0:
-            return None
-        chosen.remove(last)
-    return chosen
-
-
-def _print_blocks(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> None:
-    """One value a line, for a terminal that is too narrow for any table."""
-    click.echo("-" * min(width, 20))
-    for line in cells:
-        for head, cell in zip(heads, line, strict=True):
-            click.echo(f"{head}: {cell.replace(chr(10), ' + ')}")
-        click.echo("-" * min(width, 20))
+        floor = max(_LEAST_TEXT, cell_len(heads[index])) if column.kind == "text" else need
+        least.append(min(need, floor))
+        wished.append(min(need, max(floor, column.wish)))
+    # A column in which nothing is known says nothing.
+    chosen = [
+        index
+        for index, column in enumerate(columns)
+        if column.leaves == 0 or any(line[index] not in ("-", "") for line in cells)
+    ]
+    for widths, weight in ((wished, _LITTLE), (least, 1)):
+        while sum(widths[index] for index in chosen) + _GAP * (len(chosen) - 1) > width:
+            last = max(chosen, key=lambda index: columns[index].leaves)
+            if columns[last].leaves < weight:
+                break
+            chosen.remove(last)
+        else:
+            return chosen
+    return None
 
 
 # -- CSV ------------------------------------------------------------------------------------------

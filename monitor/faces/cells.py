@@ -1,4 +1,4 @@
-"""Cells of a CSV file: exact amounts, and no text that a spreadsheet would take for a formula."""
+"""Values as people and spreadsheets read them: exact amounts, and no text that would be taken for a formula."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ def decimal(amount: float | None) -> str:
         return ""
     text = f"{amount:.9f}".rstrip("0")
     return text.removesuffix(".")
+
+
+def amount_text(amount: float) -> str:
+    """Six digits behind the point; nine where six would show nothing."""
+    text = f"{amount:,.6f}"
+    return f"{amount:.9f}" if amount and not text.strip("-0.,") else text
