@@ -97,20 +97,21 @@ def _head(session: Session, name: str, ask: Asking) -> Iterator[str]:
     yield "  " + say(
         "{rounds} rounds, {tokens} tokens, {cost}", rounds=rounds, tokens=tokens, cost=on_a_line(session.cost)
     )
-    parts = [
-        say("input {number}", number=text_of("count", session.total_input_tokens)),
-        say("from the cache {number}", number=text_of("count", session.total_cached_tokens)),
-        say("output {number}", number=text_of("count", session.total_output_tokens)),
-        say("reasoning {number}", number=text_of("count", session.total_reasoning_tokens)),
-    ]
+    counts = (
+        ("input {number}", session.total_input_tokens),
+        ("from the cache {number}", session.total_cached_tokens),
+        ("output {number}", session.total_output_tokens),
+        ("reasoning {number}", session.total_reasoning_tokens),
+    )
+    parts = [say(text, number=f"{number:,}") for text, number in counts if number is not None]
     yield "  " + ", ".join(parts)
     begun, updated = (text_of("time", time, ask.zone) for time in (session.created_at, session.updated_at))
     yield f"  {begun} – {updated}"
     if session.failed_rounds:
-        yield "  " + styled(say("{number} failed rounds", number=f"{session.failed_rounds:,}"), fg="red")
+        yield "  " + styled(say("failed rounds: {number}", number=f"{session.failed_rounds:,}"), fg="red")
     if session.unpriced is not None:
         models = ", ".join(shown(model) for model in session.unpriced.models)
-        yield "  " + say("{number} rounds without a price: {models}", number=session.unpriced.rounds, models=models)
+        yield "  " + say("rounds without a price: {number} ({models})", number=session.unpriced.rounds, models=models)
     yield f"  {shown(session.url or '')}"
 
 

@@ -112,9 +112,11 @@ def rich_table(
     cells = [[text_of(column.kind, column.value(row), zone) for column in columns] for row in rows]
     feet = None if footer is None else [_foot(column, footer, zone) for column in columns]
     heads = [say(column.head) for column in columns]
-    chosen = _fitting(columns, heads, cells if feet is None else [*cells, feet], width)
+    needs = _needs(heads, cells if feet is None else [*cells, feet])
+    chosen = _fitting(columns, heads, cells, needs, width)
     if chosen is None:
         return None
+    widths = _widths(columns, chosen, needs, width)
     table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, show_footer=feet is not None)
     for index in chosen:
         column = columns[index]
@@ -125,6 +127,7 @@ def rich_table(
             justify="right" if number else "left",
             overflow="fold" if fold else "ellipsis",
             no_wrap=not fold or column.kind != "text",
+            max_width=widths[index],
             style=column.style,
         )
     for line in cells:
@@ -136,17 +139,29 @@ def _foot(column: Column[Row], footer: Mapping[str, Any], zone: ZoneInfo | None)
     return text_of(column.kind, footer[column.name], zone) if column.name in footer else ""
 
 
+def _needs(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    """How wide each column would like to be."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return [
+        max(map(cell_len, [head, *(part for line in cells for part in line[index].split("\n"))]))
+        for index, head in enumerate(heads)
+    ]
+
+
 def _fitting(
-    columns: Sequence[Column[Row]], heads: Sequence[str], cells: Sequence[Sequence[str]], width: int
+    columns: Sequence[Column[Row]],
+    heads: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    needs: Sequence[int],
+    width: int,
 ) -> list[int] | None:
     """The columns that find room, in their order; None where even those that stay do not."""
     from rich.cells import cell_len  # noqa: PLC0415
 
     least, wished = [], []
-    for index, column in enumerate(columns):
-        lines = [heads[index], *(part for line in cells for part in line[index].split("\n"))]
-        need = max(map(cell_len, lines))
-        floor = max(_LEAST_TEXT, cell_len(heads[index])) if column.kind == "text" else need
+    for column, head, need in zip(columns, heads, needs, strict=True):
+        floor = max(_LEAST_TEXT, cell_len(head)) if column.kind == "text" else need
         least.append(min(need, floor))
         wished.append(min(need, max(floor, column.wish)))
     # A column in which nothing is known says nothing.
@@ -164,6 +179,18 @@ def _fitting(
         else:
             return chosen
     return None
+
+
+def _widths(columns: Sequence[Column[Row]], chosen: Sequence[int], needs: Sequence[int], width: int) -> dict[int, int]:
+    """The width of each chosen column: what is too much is taken from the widest text."""
+    widths = {index: needs[index] for index in chosen}
+    texts = [index for index in chosen if columns[index].kind == "text"]
+    excess = sum(widths.values()) + _GAP * (len(chosen) - 1) - width
+    while excess > 0 and texts:
+        widest = max(texts, key=lambda index: widths[index])
+        widths[widest] -= 1
+        excess -= 1
+    return widths
 
 
 # -- CSV ------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def line(seen: Pulse) -> str:
     if seen.cache_hit_rate is not None:
         parts.append(say("{share} of the input from the cache", share=f"{seen.cache_hit_rate:.0%}"))
     if seen.totals.failed_rounds:
-        parts.append(say("{number} failed rounds", number=f"{seen.totals.failed_rounds:,}"))
+        parts.append(say("failed rounds: {number}", number=f"{seen.totals.failed_rounds:,}"))
     if seen.behind_bytes:
         parts.append(say("{bytes} bytes to read", bytes=f"{seen.behind_bytes:,}"))
     if seen.budget is not None:

@@ -55,7 +55,7 @@ def sheet(report: FinOpsReport) -> str:
     writer.writerow(["section", "name", "value", *_COUNTS, *(f"cost_{currency}" for currency in currencies)])
     blank = [""] * (len(_COUNTS) + len(currencies))
     for section, name, value in _facts(report):
-        writer.writerow([section, safe(name), safe(value), *blank])
+        writer.writerow([section, name, value, *blank])
     for section, name, row in rows:
         writer.writerow([section, safe(name), "", *_counts(row), *_amounts(row.cost, currencies)])
     for failed in report.failures.newest:
@@ -66,6 +66,7 @@ def sheet(report: FinOpsReport) -> str:
 
 
 def _facts(report: FinOpsReport) -> Iterator[tuple[str, str, str]]:
+    """What is one value: ours, not the log's, so that a change of -0.1 stays a number."""
     for name in ("schema_version", "created_at", "as_of", "behind_bytes", "timezone", "since", "until"):
         if (value := getattr(report, name)) is not None:
             yield "about", name, str(value)
