@@ -7,6 +7,7 @@ import time
 from pydantic import Field
 
 from monitor.answers.base import Answer, Asking, Money, Part, amount, rfc3339, share, unpriced
+from monitor.answers.budgets import BudgetState, budgets
 from monitor.answers.failures import FailedRound, failed_rounds
 from monitor.answers.health import Standing
 from monitor.answers.keys import key_patterns
@@ -18,6 +19,7 @@ from monitor.store.base import Slice, SortBy
 #: What a minute costs is an average over this long.
 WINDOW_MINUTES = 5
 _FAILURES = 5
+_BUDGETS = 3
 _DAY_MS = 86_400_000
 
 
@@ -57,6 +59,7 @@ class Pulse(Answer):
     cache_hit_rate: float | None = Field(default=None, description="Share of the input that came from a cache.")
     pace: Pace
     budget: TokenBudget | None = None
+    budgets: list[BudgetState] = Field(default=[], description="Configured budgets, the most used first.")
     sessions: list[SessionRow]
     total_sessions: int
     failures: list[FailedRound] = Field(default=[], description="Of the last day, newest first.")
@@ -100,6 +103,7 @@ def pulse(
         cache_hit_rate=None if cached is None or whole is None else share(cached, whole),
         pace=_pace(counted(at - WINDOW_MINUTES * 60_000)),
         budget=None if budget is None else TokenBudget(limit=budget, used=used, share=round(used / budget, 4)),
+        budgets=budgets(ask).budgets[:_BUDGETS] if ask.book.budgets else [],
         sessions=listed.sessions,
         total_sessions=listed.total,
         failures=failed_rounds(ask, max(begin or 0, at - _DAY_MS), None, _FAILURES, keys),

@@ -38,6 +38,7 @@ _MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "export": _of("report", "FinOpsReport"),
     "url": _of("links", "SessionLink"),
     "doctor": _of("health", "SourceHealth"),
+    "budget": _of("budgets", "Budgets"),
     "prices": _of("prices", "Prices"),
     "prices-model": _of("prices", "ModelPrice"),
     "prices-missing": _of("prices", "MissingPrices"),

@@ -31,6 +31,12 @@ def language_of(environment: Mapping[str, str]) -> Language:
 
 
 CHINESE: dict[str, str] = {
+    "budget": "预算名",
+    "for": "对象",
+    "limit": "上限",
+    "resets": "重置时间",
+    "state": "状态",
+    "used": "已用",
     "(none)": "（无）",
     "--json and --csv can't be had together: leave one of them out": "--json 和 --csv 不能同时使用：请去掉其中一个",
     "--state-file is not needed: what was read is kept with the figures": "不需要 --state-file：读取进度与统计数据保存在一起",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from monitor.answers.budgets import Amount
 from monitor.answers.pulse import Pulse
 from monitor.answers.sessions import SessionRow
 from monitor.faces.cli.look import say
@@ -26,11 +27,23 @@ def changing(seen: Pulse) -> object:
     return seen.model_dump(exclude={"at", "as_of", "pace", "behind_bytes", "sources", "ingesting"})
 
 
-def budget_line(seen: Pulse) -> str:
-    """``Budget: 6890 / 1000000 (0.7%)``; empty where there is none."""
-    if seen.budget is None:
-        return ""
-    return f"{say('Budget')}: {seen.budget.used} / {seen.budget.limit} ({seen.budget.share:.1%})"
+def budget_lines(seen: Pulse) -> list[tuple[float, str]]:
+    """``Budget: 6890 / 1000000 (0.7%)`` with the share: of the view, and of each budget that is configured."""
+    lines = []
+    if seen.budget is not None:
+        used = f"{seen.budget.used} / {seen.budget.limit}"
+        lines.append((seen.budget.share, f"{say('Budget')}: {used} ({seen.budget.share:.1%})"))
+    for state in seen.budgets:
+        used = f"{_amount(state.used)} / {_amount(state.limit)}"
+        name = shown(" ".join(filter(None, (state.name, state.value))))
+        lines.append((state.share, f"{say('Budget')} {name}: {used} ({state.share:.1%})"))
+    return lines
+
+
+def _amount(amount: Amount) -> str:
+    if "tokens" in amount:
+        return str(amount["tokens"])
+    return on_a_line(amount)
 
 
 def line(seen: Pulse) -> str:
@@ -50,8 +63,7 @@ def line(seen: Pulse) -> str:
         parts.append(say("failed rounds: {number}", number=f"{seen.totals.failed_rounds:,}"))
     if seen.behind_bytes:
         parts.append(say("{bytes} bytes to read", bytes=f"{seen.behind_bytes:,}"))
-    if seen.budget is not None:
-        parts.append(budget_line(seen))
+    parts += [text for _, text in budget_lines(seen)]
     return f"{seen.at}  " + "  ".join(parts)
 
 
@@ -114,13 +126,12 @@ def _above(seen: Pulse, zone: ZoneInfo) -> list[Text]:
     if seen.cache_hit_rate is not None:
         pace.append(say("{share} of the input from the cache", share=f"{seen.cache_hit_rate:.0%}"))
     lines = [_text(title, "bold"), _text("  ".join(totals)), _text("  ".join(pace))]
-    if seen.budget is not None:
-        share = seen.budget.share
+    for share, budget in budget_lines(seen):
         style = "red" if share >= _OVER_AT else "yellow" if share >= _WARN_AT else "green"
         full = round(min(1.0, share) * _BAR)
         bar = _text("━" * full, style)
         bar.append("─" * (_BAR - full), "dim")
-        bar.append(f"  {budget_line(seen)}", style)
+        bar.append(f"  {budget}", style)
         lines.append(bar)
     return [*lines, _text("")]
 
@@ -141,7 +152,7 @@ def _below(seen: Pulse, zone: ZoneInfo) -> list[Text]:
             state, style = say("{bytes} bytes to read", bytes=f"{source.pending_bytes:,}"), "yellow"
         else:
             state, style = say("read to its end"), "dim"
-        lines.append(_text(f"{shown(source.path)}: {'; '.join([state, *map(shown, source.problems)])}", style))
+        lines.append(_text("; ".join([f"{state}: {shown(source.path)}", *map(shown, source.problems)]), style))
     if seen.failure is not None:
         lines.append(_text(shown(seen.failure), "red"))
     elif not seen.ingesting:
