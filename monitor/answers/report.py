@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from monitor.answers.base import Answer, Asking, Money, Part, rfc3339, share
+from monitor.answers.base import Answer, Asking, Part, rfc3339, share
 from monitor.answers.failures import FailedRound, failed_rounds
 from monitor.answers.groups import GroupRow, groups
+from monitor.answers.overview import Forecast, spend_overview
 from monitor.answers.periods import instant, last_days
 from monitor.answers.stats import DateRow, Figures, ModelRow, Totals, dates_between, figures, models_between
 from monitor.store.base import Slice
@@ -73,13 +74,10 @@ class Failures(Part):
     newest: list[FailedRound] = []
 
 
-class Forecast(Part):
+class MonthForecast(Forecast):
     """What the running month is likely to cost."""
 
     month: str
-    cost: Money | None = None
-    total_tokens: int | None = None
-    basis: str | None = None
 
 
 class FinOpsReport(Answer):
@@ -93,7 +91,7 @@ class FinOpsReport(Answer):
     totals: Totals
     priced: Priced
     before: Before | None = Field(default=None, description="Absent where the report is of all time.")
-    forecast: Forecast | None = None
+    forecast: MonthForecast
     by_model: list[ModelRow]
     by_date: list[DateRow]
     by_hour: list[HourRow] = Field(description="By hour of the day in the report's zone.")
@@ -137,6 +135,7 @@ def report(ask: Asking, since: str | None = None, until: str | None = None, *, d
         totals=totals,
         priced=_priced(slices),
         before=None if begin is None else _before(ask, begin, min(end or _ms(now), _ms(now)), totals),
+        forecast=_forecast(ask, now),
         by_model=models.rows,
         by_date=dates.rows,
         by_hour=_hours(ask, begin, end),
@@ -158,6 +157,11 @@ def report(ask: Asking, since: str | None = None, until: str | None = None, *, d
         ),
         **ask.freshness,
     )
+
+
+def _forecast(ask: Asking, now: datetime) -> MonthForecast:
+    made = spend_overview(ask, now=now).forecast
+    return MonthForecast(month=f"{now.astimezone(ask.zone):%Y-%m}", **made.model_dump())
 
 
 def _priced(slices: list[Slice]) -> Priced:

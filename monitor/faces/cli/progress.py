@@ -15,7 +15,7 @@ from monitor.faces.cli.look import console, say
 if TYPE_CHECKING:
     from monitor.ingest import Ingester
 
-Unit = Literal["bytes", "sessions"]
+Unit = Literal["bytes", "sessions", "rounds"]
 
 #: Reading less than this takes no time that anybody notices.
 _WORTH_A_BAR = 50_000_000
@@ -87,6 +87,8 @@ class Lines:
     def _amount(self, value: int) -> str:
         if self._unit == "sessions":
             return say("{number} sessions", number=f"{value:,}")
+        if self._unit == "rounds":
+            return say("{number} rounds", number=f"{value:,}")
         return f"{value / 1e6:,.1f} MB"
 
 

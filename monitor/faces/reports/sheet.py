@@ -80,12 +80,11 @@ def _facts(report: FinOpsReport) -> Iterator[tuple[str, str, str]]:
                     yield "change", f"{name}_{currency}", str(change)
             else:
                 yield "change", name, str(value)
-    if report.forecast is not None:
-        yield "forecast", "month", report.forecast.month
-        for currency, amount in (report.forecast.cost or {}).items():
-            yield "forecast", f"cost_{currency}", decimal(amount)
-        if report.forecast.total_tokens is not None:
-            yield "forecast", "total_tokens", str(report.forecast.total_tokens)
+    yield "forecast", "month", report.forecast.month
+    for name in ("cost", "low", "high"):
+        for currency, amount in (getattr(report.forecast, name) or {}).items():
+            yield "forecast", f"{name}_{currency}", decimal(amount)
+    yield "forecast", "how", report.forecast.how
     if report.failures.rate is not None:
         yield "failures", "rate", str(report.failures.rate)
 
