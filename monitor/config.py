@@ -269,7 +269,7 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         raise ConfigError(f"{file}: there is no such file; leave --config out to use defaults")
     for name in os.environ:
         setting = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug"):
+        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug", "lang"):
             raise ConfigError(f"{name} in the environment: there is no such setting")
     bound = type("Settings", (Settings,), {"_file": file, "__module__": __name__})
     try:

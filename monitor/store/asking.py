@@ -24,8 +24,9 @@ from monitor.store.base import (
     UnknownCursor,
     spend,
 )
+from monitor.store.chosen import choose
 from monitor.store.labels import Labels
-from monitor.store.schema import COUNTS, FIRST_MS, SUMS, first_rid
+from monitor.store.schema import COUNTS, FIRST_MS, QUARTER_MS, SUMS, first_rid
 from monitor.store.writing import (
     CONTENT,
     INFERRED,
@@ -105,6 +106,9 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
             "sid IN (SELECT sid FROM session_slice WHERE model = ifnull((SELECT id FROM name WHERE value = ?), -1))"
         )
         values.append(query.model)
+    if query.keys is not None:
+        where.append("chosen(session_id)")
+        choose(db, query.keys)
     if query.search:
         part = _like(query.search)
         question = "question LIKE ? ESCAPE '\\'"
@@ -147,9 +151,13 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
     return SessionPage(tuple(_records(db, labels, rows)), cursor, total)
 
 
-def top_sessions(db: sqlite3.Connection, labels: Labels, since: int | None, limit: int) -> list[SessionRecord]:
-    """The sessions that spent the most from `since` on."""
+def top_sessions(
+    db: sqlite3.Connection, labels: Labels, since: int | None, limit: int, until: int | None = None
+) -> list[SessionRecord]:
+    """The sessions that spent the most from `since` on, and before `until`."""
     low = 0 if since is None else since
+    if until is not None:
+        return _top_sessions_between(db, labels, low, until, limit)
     # A session that began in the period has its sums already; only those that began before it, or hold rounds
     # without a usable time, are summed anew.
     began = "first_at >= ?"
@@ -168,6 +176,27 @@ def top_sessions(db: sqlite3.Connection, labels: Labels, since: int | None, limi
         records += [r for (name,) in older if (r := session_record(db, labels, name, since)) is not None]
     records.sort(key=lambda r: (-spend(r.slices), -sum(part.counts.rounds for part in r.slices)))
     return records[:limit]
+
+
+def _top_sessions_between(
+    db: sqlite3.Connection, labels: Labels, low: int, until: int, limit: int
+) -> list[SessionRecord]:
+    """The sessions that spent the most in a period that is over: their rounds in it are summed anew."""
+    slices: dict[int, list[Slice]] = {}
+    for r in db.execute(
+        f"SELECT sid, model, price, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY sid, model, price",
+        (first_rid(max(low, FIRST_MS)), first_rid(max(until, FIRST_MS))),
+    ):
+        slices.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
+    found: list[SessionRecord] = []
+    dearest = sorted(slices, key=lambda sid: (-spend(slices[sid]), -sum(part.counts.rounds for part in slices[sid])))
+    for sid in dearest:
+        row = db.execute(f"SELECT {_SESSION_COLUMNS} FROM session WHERE sid = ? AND kind = 0", (sid,)).fetchone()
+        if row is not None:
+            found.append(msgspec.structs.replace(_records(db, labels, [row])[0], slices=tuple(slices[sid])))
+        if len(found) == limit:
+            break
+    return found
 
 
 def session_turns(db: sqlite3.Connection, name: str) -> list[tuple[int, int | None, int | None]]:
@@ -308,6 +337,32 @@ def one_round(
     session = db.execute("SELECT kind, session_id FROM session WHERE sid = ?", (row[2],)).fetchone()
     (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (row[2], row[0])).fetchone()
     return _stored(row, labels, earlier + 1, None if session[0] else session[1])
+
+
+def failed_rounds(
+    db: sqlite3.Connection, labels: Labels, since: int | None, until: int | None, limit: int
+) -> list[StoredRound]:
+    """The newest failed rounds of a period: only the quarters of an hour that have some are looked through."""
+    low = max(FIRST_MS, since or 0)
+    high = _NEVER if until is None else until
+    found: list[StoredRound] = []
+    quarters = db.execute(
+        "SELECT DISTINCT at FROM quarter WHERE failed > 0 AND at > ? AND at < ? ORDER BY at DESC",
+        (low - QUARTER_MS, high),
+    )
+    for (at,) in quarters:
+        begin, end = max(low, at), min(high, at + QUARTER_MS)
+        for row in db.execute(
+            f"SELECT {_ROUND_COLUMNS}, s.session_id, s.kind FROM round AS r JOIN facet AS f ON f.id = r.facet "
+            f"JOIN session AS s ON s.sid = r.sid WHERE r.rid >= ? AND r.rid < ? AND r.flags & {SUCCESS} = 0 "
+            "ORDER BY r.rid DESC LIMIT ?",
+            (first_rid(begin), first_rid(end), limit - len(found)),
+        ).fetchall():
+            (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (row[2], row[0])).fetchone()
+            found.append(_stored(row[:-2], labels, earlier + 1, None if row[-1] else row[-2]))
+        if len(found) >= limit:
+            break
+    return found
 
 
 def round_key(rid: int, key: bytes) -> bytes:

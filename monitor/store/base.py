@@ -193,6 +193,8 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     consumer: str | None = None
     search: str | None = None
+    #: Glob patterns of session ids, letter case included; only sessions that match one are found. None: all of them.
+    keys: tuple[str, ...] | None = None
     #: Glob patterns of the session ids whose first question may be searched; None: all of them.
     search_questions_of: tuple[str, ...] | None = None
     limit: int = 20
@@ -323,8 +325,22 @@ class Store(Protocol):
         """Sessions that match, a page at a time."""
         ...
 
-    def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
-        """The sessions that spent the most, their sums from `since` on."""
+    def top_sessions(self, since: int | None, limit: int, until: int | None = None) -> Sequence[SessionRecord]:
+        """The sessions that spent the most, their sums from `since` on and before `until`."""
+        ...
+
+    def failed(self, since: int | None, until: int | None = None, limit: int = 10) -> Sequence[StoredRound]:
+        """The newest rounds of a period that failed, newest first."""
+        ...
+
+    def slices_of(self, keys: Sequence[str], since: int | None = None, until: int | None = None) -> Sequence[Slice]:
+        """As `slices`, of the sessions alone whose id matches a glob pattern of `keys`."""
+        ...
+
+    def buckets_of(
+        self, keys: Sequence[str], grain: Grain, timezone: str, since: int | None = None, until: int | None = None
+    ) -> list[Bucket]:
+        """As `buckets`, of the sessions alone whose id matches a glob pattern of `keys`."""
         ...
 
     def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, sums, writing
+from monitor.store import alerts, asking, calls, chosen, sums, writing
 from monitor.store.base import (
     Added,
     Alert,
@@ -225,9 +225,23 @@ class SqliteStore:
             query = msgspec.structs.replace(query, **texts)
         return self._ask(lambda db, labels: asking.session_page(db, labels, query), SessionPage((), None, 0))
 
-    def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
-        """The sessions that spent the most, their sums from `since` on."""
-        return self._ask(lambda db, labels: asking.top_sessions(db, labels, since, limit), [])
+    def top_sessions(self, since: int | None, limit: int, until: int | None = None) -> Sequence[SessionRecord]:
+        """The sessions that spent the most, their sums from `since` on and before `until`."""
+        return self._ask(lambda db, labels: asking.top_sessions(db, labels, since, limit, until), [])
+
+    def failed(self, since: int | None, until: int | None = None, limit: int = 10) -> Sequence[StoredRound]:
+        """The newest rounds of a period that failed, newest first."""
+        return self._ask(lambda db, labels: asking.failed_rounds(db, labels, since, until, limit), [])
+
+    def slices_of(self, keys: Sequence[str], since: int | None = None, until: int | None = None) -> Sequence[Slice]:
+        """Sums by model and price of the sessions whose id matches a glob pattern of `keys`."""
+        return self._ask(lambda db, labels: chosen.slices_of(db, labels, keys, since, until), [])
+
+    def buckets_of(
+        self, keys: Sequence[str], grain: Grain, timezone: str, since: int | None = None, until: int | None = None
+    ) -> list[Bucket]:
+        """Sums by local time of the sessions whose id matches a glob pattern of `keys`."""
+        return self._ask(lambda db, labels: chosen.buckets_of(db, labels, keys, grain, timezone, since, until), [])
 
     def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:
         """(start in ms, user messages, opening) of each round of a session that tells any of them, in order."""

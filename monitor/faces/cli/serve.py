@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from monitor.config import ConfigError, load
 from monitor.faces.cli.main import common
+from monitor.faces.cli.options import output_dir_option, state_file_option
 
 
 @click.command("serve")
@@ -25,7 +25,8 @@ from monitor.faces.cli.main import common
     metavar="SECONDS",
     help="Look at the logs this often even when the file system reports no change (5).",
 )
-@click.option("--state-file", hidden=True)
+@output_dir_option
+@state_file_option
 def serve_command(
     data_dir: Path | None,
     config: Path | None,
@@ -37,7 +38,7 @@ def serve_command(
     content_scope: tuple[str, ...],
     max_rotate: int | None,
     refresh_interval: float | None,
-    **_: Any,
+    output_dir: Path | None,
 ) -> None:
     """Answer agents over MCP (stdio), read the log in the background, serve the page.
 
@@ -58,6 +59,10 @@ def serve_command(
         raise ConfigError("--log-path -: standard input carries MCP here; use `session-monitor ingest --log-path -`")
     if not no_ingest:
         runtime.sources()  # a source that may not be read is said before anything is served
+    if output_dir is not None:
+        from monitor.faces.folder import SessionFolder  # noqa: PLC0415 - few ask for it
+
+        SessionFolder(output_dir).follow(runtime)
     if http is None:
         if "-" in log_path:
             raise ConfigError("--log-path -: standard input belongs to MCP here; use `ingest --log-path -`, or --http")
