@@ -195,6 +195,8 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     search: str | None = None
     #: Glob patterns of the session ids whose first question may be searched; None: all of them.
     search_questions_of: tuple[str, ...] | None = None
+    #: Glob patterns of the session ids that may be listed and counted; None: all of them.
+    only: tuple[str, ...] | None = None
     limit: int = 20
     cursor: str | None = None
 
@@ -403,8 +405,8 @@ class Store(Protocol):
         """Ids of sessions that look like `name`, best first."""
         ...
 
-    def names_with(self, part: str, limit: int = 100) -> list[str]:
-        """Session ids that contain `part`, newest first."""
+    def names_with(self, part: str, limit: int = 100, *, only: tuple[str, ...] | None = None) -> list[str]:
+        """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
         ...
 
     def skipped(self) -> Sequence[SkippedLines]:

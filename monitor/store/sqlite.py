@@ -315,9 +315,9 @@ class SqliteStore:
         """Ids of sessions that look like `name`, best first."""
         return self._ask(lambda db, _: asking.similar_names(db, _text(name), limit), [])
 
-    def names_with(self, part: str, limit: int = 100) -> list[str]:
-        """Session ids that contain `part`, newest first."""
-        return self._ask(lambda db, _: asking.names_with(db, _text(part), limit), [])
+    def names_with(self, part: str, limit: int = 100, *, only: tuple[str, ...] | None = None) -> list[str]:
+        """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
+        return self._ask(lambda db, _: asking.names_with(db, _text(part), limit, only), [])
 
     def skipped(self) -> list[SkippedLines]:
         """Lines that were no rounds."""

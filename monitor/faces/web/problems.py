@@ -1,0 +1,36 @@
+"""What goes wrong is told as a problem (RFC 9457) to programs, and in words to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Scope
+
+MEDIA_TYPE = "application/problem+json"
+_FOR_PROGRAMS = ("/api/", "/mcp", "/metrics", "/healthz")
+
+
+def route_path(scope: Scope) -> str:
+    """The path that is asked for, without the one under which a proxy shows the page."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def for_program(scope: Scope) -> bool:
+    """Whether a request is one that programs make."""
+    return route_path(scope).startswith(_FOR_PROGRAMS)
+
+
+def problem(scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    """The answer to a request that can't be answered; `detail` says why, and the way out."""
+    if not for_program(scope):
+        return PlainTextResponse(detail, status, headers)
+    try:
+        title = HTTPStatus(status).phrase
+    except ValueError:
+        title = "Problem"
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": scope["path"]}
+    return JSONResponse({**body, **more}, status, headers, MEDIA_TYPE)
