@@ -347,6 +347,19 @@ def load(config: Path | None = None, **given: Any) -> Settings:
     return settings
 
 
+def with_token(settings: Settings, token: str) -> Settings:
+    """The settings with a token from the command line.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        web = WebSettings.model_validate({**settings.web.model_dump(), "token": token})
+    except ValidationError as error:
+        raise ConfigError(f"--token: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    return settings.model_copy(update={"web": web})
+
+
 def _relative_to(settings: Settings, folder: Path) -> None:
     """Paths in a file are meant from where the file lies."""
     for source in settings.sources:

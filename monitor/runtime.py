@@ -25,7 +25,7 @@ from monitor.answers.health import SourceStanding, Standing
 from monitor.answers.scope import ASKED_BY, Scope, ScopedStore
 from monitor.budgets import BudgetBook, Exchange
 from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, check_allowed
-from monitor.store.base import Added, RepricedRounds, SessionQuery
+from monitor.store.base import Added, RepricedRounds, SessionQuery, Store
 from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
@@ -309,6 +309,12 @@ class Runtime:
         """Whether this process is the one that reads the logs."""
         return self._ingester is not None
 
+    @property
+    def is_well(self) -> bool:
+        """Whether some process reads the logs, and this one can keep what it reads."""
+        ingester = self._ingester
+        return self.ingester_alive() and (ingester is None or ingester.failure is None)
+
     def standing(self) -> Standing:
         """How the sources stand, as far as this process can tell."""
         ingester = self._ingester
@@ -371,7 +377,7 @@ class Runtime:
         as_of, behind = self._fresh(wait) if fresh else (self.store.as_of(), None)
         scope = ASKED_BY.get()
         return Asking(
-            self.store if scope is None else ScopedStore(self.store, scope),
+            self.view,
             as_of,
             behind,
             self.base_url,
@@ -380,6 +386,12 @@ class Runtime:
             scope=scope,
             signed=partial(self._signed, scope=scope) if self.links_are_signed else None,
         )
+
+    @property
+    def view(self) -> Store:
+        """The store as the asker may see it."""
+        scope = ASKED_BY.get()
+        return self.store if scope is None else ScopedStore(self.store, scope)
 
     def content_scope(self) -> tuple[str, ...]:
         """Patterns of the sessions whose content MCP clients may read: of the settings, or of the asker's token."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FILE_NAME = "tokens.json"
 _PREFIX = "asm_"
+#: In the place of a token: one is made where there is none.
+AUTO = "auto"
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from monitor.store.base import (
     Added,
     Batch,
     Bucket,
+    Call,
     Checkpoint,
     Content,
     Dimension,
@@ -146,6 +147,26 @@ class ScopedStore:
         if stored is None or not self._scope.opens(stored.round.session_id):
             return None
         return self._figures_only(stored)
+
+    def calls(
+        self,
+        *,
+        session: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        min_latency_ms: int | None = None,
+        limit: int,
+    ) -> Sequence[Call]:
+        """Rounds of an open session in short; refused without a session."""
+        if session is None:
+            self._refuse()
+        if not self._is_open(session):
+            return []
+        return self._store.calls(session=session, since=since, until=until, min_latency_ms=min_latency_ms, limit=limit)
+
+    def sampled_calls(self, since: int, until: int, step_ms: int, each: int) -> Sequence[Call]:
+        """Refused."""
+        self._refuse()
 
     def content(self, rounds: Iterable[StoredRound], *, new_only: bool = False) -> Iterable[Content | None]:
         """What was said in rounds of open sessions."""

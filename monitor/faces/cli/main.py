@@ -39,6 +39,7 @@ class Commands(click.Group):
         "demo": "demo",
         "skill": "skill",
         "service": "service",
+        "token": "token",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

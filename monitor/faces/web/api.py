@@ -2,84 +2,139 @@
 
 from __future__ import annotations
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from monitor.answers import health, sessions, stats
+from fastapi import APIRouter, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from monitor.answers import health, links, overview, rounds, sessions, spenders, stats, summary
 from monitor.answers.base import Asking
-from monitor.answers.rounds import rounds_of
-from monitor.faces.web.asked import answered, choice, session_id
+from monitor.answers.periods import instant
+from monitor.faces.web import parameters as p
+from monitor.faces.web.asked import answered, as_json, streamed
+from monitor.faces.web.auth import asker
+from monitor.faces.web.problems import PROBLEMS
 from monitor.runtime import Runtime
 
-
-def routes(runtime: Runtime) -> list[BaseRoute]:
-    """The API."""
-    api = _Api(runtime)
-    return [
-        Route("/api/sessions", api.api_sessions),
-        Route("/api/session", api.api_session),
-        Route("/api/stats", api.api_stats),
-        Route("/healthz", api.healthz),
-    ]
+_PAGE_ROUNDS = 50
 
 
-class _Api:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+def router(runtime: Runtime) -> APIRouter:
+    """Sessions, rounds and spending."""
+    api = APIRouter(prefix="/api", tags=["Sessions and spending"], responses=PROBLEMS)
 
-    async def api_sessions(self, request: Request) -> Response:
-        """As `list_sessions`."""
-        query = request.query_params
-        limit = query.get("limit", "20")
-        if not limit.isdecimal() or not 1 <= int(limit) <= 100:
-            raise HTTPException(400, "limit: use a number from 1 to 100")
-        answer = await answered(
-            self._runtime,
-            lambda ask: sessions.list_sessions(
+    @api.get("/sessions", response_model=sessions.SessionList)
+    async def list_sessions(request: Request, asked: Annotated[p.SessionsAsked, Query()]) -> Response:
+        """Sessions with tokens and cost, one page at a time. Follow `next_cursor` for more."""
+        return await as_json(runtime, request, lambda ask: sessions.list_sessions(ask, **asked.model_dump()))
+
+    @api.get("/session", response_model=sessions.Session)
+    async def get_session(request: Request, asked: Annotated[p.SessionAsked, Query()]) -> Response:
+        """What one session cost; with `rounds=true` with its rounds and what was said in them."""
+        if asked.rounds:
+            return await answered(runtime, lambda ask: _with_rounds(ask, asked))
+        return await as_json(
+            runtime,
+            request,
+            lambda ask: sessions.get_session(
                 ask,
-                sort_by=choice(request, "sort_by", ("updated", "cost", "created", "tokens", "rounds")),  # type: ignore[arg-type]
-                since=query.get("since"),
-                until=query.get("until"),
-                model=query.get("model"),
-                consumer=query.get("consumer"),
-                search=query.get("search"),
-                limit=int(limit),
-                cursor=query.get("cursor"),
+                asked.id,
+                since=asked.since,
+                detailed=asked.response_format == "detailed",
+                cursor=asked.cursor,
+                most_models=sessions.CONCISE_MODELS if asked.response_format == "concise" else None,
             ),
         )
-        return JSONResponse(answer.small())
 
-    async def api_session(self, request: Request) -> Response:
-        """As `get_session`; with ``rounds=true`` with all rounds and what was said."""
-        name = session_id(request)
-        answer = await answered(self._runtime, lambda ask: sessions.get_session(ask, name))
-        data = answer.small()
-        if request.query_params.get("rounds") in ("true", "1"):
-            page = await answered(self._runtime, lambda ask: rounds_of(ask, name, content=True))
-            data["rounds"] = [row.small() for row in page.rounds]
-        return JSONResponse(data)
+    @api.get("/round", response_model=rounds.OneRound)
+    async def get_round(request: Request, asked: Annotated[p.RoundAsked, Query()]) -> Response:
+        """One model request, and what was said in it as far as that is asked for."""
+        return await as_json(
+            runtime,
+            request,
+            lambda ask: rounds.get_round(ask, asked.id, asked.round, asked.round_id, include=asked.include),
+        )
 
-    async def api_stats(self, _: Request) -> Response:
-        """Totals of all time with a row a model and a row a day."""
+    @api.get("/session_url", response_model=links.SessionLink)
+    async def session_url(request: Request, asked: Annotated[p.LinkAsked, Query()]) -> Response:
+        """The link to a session's page; where a token is in use it opens that session alone, and is over at a time."""
+        return await as_json(
+            runtime, request, lambda ask: links.session_url(ask, asked.id, reachable=runtime.page_is_served)
+        )
 
-        def question(ask: Asking) -> dict[str, object]:
-            models, dates = stats.stats_by_model(ask).small(), stats.stats_by_date(ask).small()
-            return {
-                "total_sessions": models["totals"].get("sessions", 0),
-                "total_cost": models["totals"].get("cost", {}),
-                "totals": models["totals"],
-                "by_model": models["rows"],
-                "by_date": dates["rows"],
-                "as_of": models.get("as_of"),
-            }
+    @api.get("/stats", response_model=summary.Summary)
+    async def all_stats(request: Request, _: Annotated[p.NothingAsked, Query()]) -> Response:
+        """Totals of all time, by model and by day."""
+        return await as_json(runtime, request, summary.summary)
 
-        return JSONResponse(await answered(self._runtime, question))
+    @api.get("/models", response_model=stats.ModelStats)
+    async def stats_by_model(request: Request, asked: Annotated[p.ModelsAsked, Query()]) -> Response:
+        """Tokens and cost by model; all time where no period is given."""
+        return await as_json(runtime, request, lambda ask: stats.stats_by_model(ask, **asked.model_dump()))
 
-    async def healthz(self, _: Request) -> Response:
-        """Liveness, and how far the log is read."""
-        answer = await answered(self._runtime, lambda ask: health.source_health(ask, self._runtime.standing()))
+    @api.get("/dates", response_model=stats.DateStats)
+    async def stats_by_date(request: Request, asked: Annotated[p.DatesAsked, Query()]) -> Response:
+        """Tokens and cost by hour, day or month; all time where no period is given."""
+        return await as_json(runtime, request, lambda ask: stats.stats_by_date(ask, **asked.model_dump()))
+
+    @api.get("/top", response_model=spenders.TopSpenders)
+    async def top_spenders(request: Request, asked: Annotated[p.TopAsked, Query()]) -> Response:
+        """Who spent the most: sessions, consumers, functions, routes or agents."""
+        return await as_json(
+            runtime,
+            request,
+            lambda ask: spenders.top_spenders(ask, asked.dimension, days=asked.days, limit=asked.limit),
+        )
+
+    @api.get("/overview", response_model=overview.SpendOverview)
+    async def spend_overview(request: Request, asked: Annotated[p.OverviewAsked, Query()]) -> Response:
+        """Today, yesterday, this month, how they changed, and what the month will come to."""
+        return await as_json(runtime, request, lambda ask: overview.spend_overview(ask, asked.timezone))
+
+    @api.get("/sources", response_model=health.SourceHealth)
+    async def source_health(request: Request, _: Annotated[p.NothingAsked, Query()]) -> Response:
+        """Whether the logs are read completely: lag, skipped lines with reasons, and what to do."""
+        return await as_json(runtime, request, lambda ask: health.source_health(ask, runtime.standing()))
+
+    return api
+
+
+def _with_rounds(ask: Asking, asked: p.SessionAsked) -> Response:
+    """A session with its rounds: all of them while they are read, or one page."""
+    content, new_only = asked.messages != "none" and ask.content_is_open, asked.messages == "new"
+    session = sessions.get_session(ask, asked.id, since=asked.since)
+    head = session.small()
+    since = None if session.since is None else instant(session.since, ask.zone)
+    if asked.limit is None and asked.cursor is None:
+        rows: Iterator[dict[str, Any]] = (
+            row.small() for row in rounds.each_round(ask, asked.id, content=content, new_only=new_only, since=since)
+        )
+        return streamed(head, "rounds", rows)
+    page = rounds.rounds_of(
+        ask,
+        asked.id,
+        limit=asked.limit or _PAGE_ROUNDS,
+        before=asked.cursor,
+        content=content,
+        new_only=new_only,
+        since=since,
+    )
+    cursor = {} if page.rounds_cursor is None else {"rounds_cursor": page.rounds_cursor}
+    return streamed({**head, **cursor}, "rounds", (row.small() for row in page.rounds))
+
+
+def health_router(runtime: Runtime) -> APIRouter:
+    """Whether the server lives."""
+    api = APIRouter(tags=["The monitor itself"])
+
+    @api.get("/healthz")
+    async def healthz(request: Request) -> Response:
+        """Liveness, and how far the log is read. Without a token it says only whether all is well."""
+        who = asker(request.scope)
+        if not who.is_owner:
+            return JSONResponse({"ok": await answered(runtime, lambda _: runtime.is_well)})
+        answer = await answered(runtime, lambda ask: health.source_health(ask, runtime.standing()))
         return JSONResponse(
             {
                 "ok": answer.ok,
@@ -88,3 +143,5 @@ class _Api:
                 "behind_bytes": answer.behind_bytes or 0,
             }
         )
+
+    return api

@@ -6,10 +6,30 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """Why there is no answer (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+#: What the description of the API says of all that can go wrong.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Why there is no answer, and the way out.",
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
+}
 _FOR_PROGRAMS = ("/api/", "/mcp", "/metrics", "/healthz")
 
 
