@@ -41,7 +41,8 @@ def route_path(scope: Scope) -> str:
 
 def for_program(scope: Scope) -> bool:
     """Whether a request is one that programs make."""
-    return route_path(scope).startswith(_FOR_PROGRAMS)
+    path = route_path(scope)
+    return path.startswith(_FOR_PROGRAMS) and path != "/api/docs"
 
 
 def problem(scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
