@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from typing import NoReturn
@@ -10,15 +10,21 @@ from typing import NoReturn
 import msgspec
 
 from monitor.answers.base import BadQuestion
+from monitor.budgets import BudgetSum
 from monitor.store.base import (
     Added,
+    Alert,
     Batch,
     Bucket,
     Call,
     Checkpoint,
     Content,
+    Delivery,
     Dimension,
     Grain,
+    Latency,
+    Pricing,
+    RepricedRounds,
     RoundPage,
     SessionPage,
     SessionQuery,
@@ -198,6 +204,12 @@ class ScopedStore:
         """The instant up to which all sources were read."""
         return self._store.as_of()
 
+    def budget_sums(self, name: str, at: int | None = None, slot: str | None = None) -> Sequence[BudgetSum]:
+        """What a budget that is kept per session counted for an open one; refused otherwise."""
+        if not self._scope.opens(slot):
+            self._refuse()
+        return self._store.budget_sums(name, at, slot)
+
     # -- sums over all sessions -------------------------------------------------------------------
 
     def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
@@ -213,6 +225,10 @@ class ScopedStore:
         self._refuse()
 
     def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
+        """Refused."""
+        self._refuse()
+
+    def latency_steps(self) -> Mapping[tuple[Latency, str | None], tuple[int, ...]]:
         """Refused."""
         self._refuse()
 
@@ -239,6 +255,28 @@ class ScopedStore:
         self._refuse()
 
     def verify(self) -> list[str]:
+        """Refused."""
+        self._refuse()
+
+    def budget_rules(self) -> Mapping[str, str]:
+        """Refused."""
+        self._refuse()
+
+    def alerts(self, limit: int = 100) -> Sequence[Alert]:
+        """Refused."""
+        self._refuse()
+
+    def due(self, now: int) -> Sequence[Delivery]:
+        """Refused."""
+        self._refuse()
+
+    def delivered(self, delivery: Delivery, *, error: str | None = None, again_at: int | None = None) -> None:
+        """Refused."""
+        self._refuse()
+
+    def reprice(
+        self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None
+    ) -> RepricedRounds:
         """Refused."""
         self._refuse()
 

@@ -20,6 +20,12 @@ Grain = Literal["hour", "day", "month"]
 Dimension = Literal["consumer", "route", "function", "agent", "host", "user_id", "source"]
 
 
+#: Which time of a round: until its answer was whole, or until its first token.
+Latency = Literal["latency", "ttft"]
+#: Rounds are counted by the first of these that is not less than their time; settled with the schema of a store.
+LATENCY_STEPS_MS = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000)
+
+
 class StoreError(Exception):
     """The store can't be used; the message names the file and the way out."""
 
@@ -395,6 +401,10 @@ class Store(Protocol):
 
     def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:
         """Sums by a dimension's values, each by model and price; "" is the absent value."""
+        ...
+
+    def latency_steps(self) -> Mapping[tuple[Latency, str | None], tuple[int, ...]]:
+        """How many rounds of each model took how long: a number for each of LATENCY_STEPS_MS, and one for the rest."""
         ...
 
     def session_count(self) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from monitor.answers import health, links, overview, rounds, sessions, spenders, stats, summary
+from monitor.answers import budgets, health, links, overview, rounds, sessions, spenders, stats, summary
 from monitor.answers.base import Asking
 from monitor.answers.periods import instant
 from monitor.faces.web import parameters as p
@@ -91,6 +91,11 @@ def router(runtime: Runtime) -> APIRouter:
     async def spend_overview(request: Request, asked: Annotated[p.OverviewAsked, Query()]) -> Response:
         """Today, yesterday, this month, how they changed, and what the month will come to."""
         return await as_json(runtime, request, lambda ask: overview.spend_overview(ask, asked.timezone))
+
+    @api.get("/budgets", response_model=budgets.Budgets)
+    async def all_budgets(request: Request, _: Annotated[p.NothingAsked, Query()]) -> Response:
+        """How much of each budget is used, and who was told."""
+        return await as_json(runtime, request, budgets.budgets)
 
     @api.get("/sources", response_model=health.SourceHealth)
     async def source_health(request: Request, _: Annotated[p.NothingAsked, Query()]) -> Response:

@@ -7,11 +7,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from fastapi import APIRouter, Request
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector, CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -25,7 +32,7 @@ from monitor.faces.web.asked import answered
 from monitor.faces.web.auth import asker
 from monitor.prices.money import NANO
 from monitor.runtime import Runtime
-from monitor.store.base import Counts, Slice, spend
+from monitor.store.base import LATENCY_STEPS_MS, Counts, Latency, Slice, spend
 
 log = logging.getLogger("monitor.web.metrics")
 
@@ -42,6 +49,12 @@ _KINDS: Mapping[str, Callable[[Counts], int | None]] = {
     "reasoning": lambda counts: counts.reasoning_tokens,
     "cached": lambda counts: counts.cached_tokens,
     "cache_write": lambda counts: counts.cache_write_tokens,
+}
+
+
+_HISTOGRAMS: Mapping[Latency, tuple[str, str]] = {
+    "latency": ("latency", "Time until an answer was whole"),
+    "ttft": ("first_token", "Time until the first token of an answer"),
 }
 
 
@@ -100,6 +113,7 @@ class StoreCollector(Collector):
         self._runtime = runtime
         self._ask = ask
         self._labels = labels
+        self._shown_models: frozenset[str] = frozenset()
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -112,6 +126,7 @@ class StoreCollector(Collector):
             consumers.setdefault(label(name), []).extend(slices)
         yield from self._spent("model", "", models)
         yield from self._spent("consumer", "consumer_", consumers)
+        yield from self._latencies()
         yield GaugeMetricFamily("session_monitor_sessions", "Sessions that were seen.", ask.store.session_count())
         yield from self._ingest()
         yield InfoMetricFamily("session_monitor_build", "The program.", {"version": __version__})
@@ -119,6 +134,8 @@ class StoreCollector(Collector):
     def _spent(self, kind: str, prefix: str, groups: dict[str, list[Slice]]) -> Iterator[Metric]:
         """Counters over the values of one label."""
         shown = self._labels.choose(kind, sorted(groups, key=lambda name: (-spend(groups[name]), name)))
+        if kind == "model":
+            self._shown_models = shown
         rows: dict[str, list[Slice]] = {}
         for name, slices in groups.items():
             rows.setdefault(name if name in shown else OTHER, []).extend(slices)
@@ -144,6 +161,31 @@ class StoreCollector(Collector):
             for currency, nano in sorted(_by_currency(slices).items()):
                 cost.add_metric([name, currency], nano / NANO)
         yield from (rounds, failed, unpriced, tokens, cost)
+
+    def _latencies(self) -> Iterator[Metric]:
+        """Histograms by model; a model without a label of its own counts as the rest."""
+        store = self._ask.store
+        sums: dict[tuple[Latency, str], float] = {}
+        for part in store.slices():
+            name = self._model(part.model)
+            times = {"latency": part.counts.latency_total_ms, "ttft": part.counts.ttft_total_ms}
+            for kind in _HISTOGRAMS:
+                sums[kind, name] = sums.get((kind, name), 0) + (times[kind] or 0) / 1000
+        steps: dict[tuple[Latency, str], list[int]] = {}
+        for (kind, model), counts in store.latency_steps().items():
+            row = steps.setdefault((kind, self._model(model)), [0] * len(counts))
+            row[:] = (there + more for there, more in zip(row, counts, strict=True))
+        bounds = (*(str(ms / 1000) for ms in LATENCY_STEPS_MS), "+Inf")
+        for kind, (name, said) in _HISTOGRAMS.items():
+            family = HistogramMetricFamily(f"session_monitor_{name}_seconds", f"{said}, by model.", labels=("model",))
+            for (of, model), row in sorted(steps.items()):
+                if of == kind:
+                    family.add_metric([model], list(zip(bounds, accumulate(row), strict=True)), sums[kind, model])
+            yield family
+
+    def _model(self, model: str | None) -> str:
+        name = label(model)
+        return name if name in self._shown_models else OTHER
 
     def _ingest(self) -> Iterator[Metric]:
         """How far the logs are read, and what was no round."""
