@@ -224,7 +224,15 @@ class ScopedStore:
         """Refused."""
         self._refuse()
 
-    def buckets(self, grain: Grain, timezone: str, since: int | None = None, until: int | None = None) -> list[Bucket]:
+    def buckets(
+        self,
+        grain: Grain,
+        timezone: str,
+        since: int | None = None,
+        until: int | None = None,
+        *,
+        sessions: bool = True,
+    ) -> list[Bucket]:
         """Refused."""
         self._refuse()
 

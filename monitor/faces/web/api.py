@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from monitor.answers import budgets, health, links, overview, rounds, sessions, spenders, stats, summary
+from monitor.answers import budgets, comparison, health, links, overview, rounds, sessions, spenders, stats, summary
+from monitor.answers.anomalies.base import Anomalies
+from monitor.answers.anomalies.find import find_anomalies as anomalies_of
 from monitor.answers.base import Asking
 from monitor.answers.periods import instant
 from monitor.faces.web import parameters as p
@@ -91,6 +93,22 @@ def router(runtime: Runtime) -> APIRouter:
     async def spend_overview(request: Request, asked: Annotated[p.OverviewAsked, Query()]) -> Response:
         """Today, yesterday, this month, how they changed, and what the month will come to."""
         return await as_json(runtime, request, lambda ask: overview.spend_overview(ask, asked.timezone))
+
+    @api.get("/anomalies", response_model=Anomalies)
+    async def find_anomalies(request: Request, asked: Annotated[p.AnomaliesAsked, Query()]) -> Response:
+        """Unusually dear, slow or failing rounds and sessions, each with why and what is usual."""
+        return await as_json(
+            runtime, request, lambda ask: anomalies_of(ask, runtime.catalog, asked.days, limit=asked.limit)
+        )
+
+    @api.get("/compare", response_model=comparison.Comparison)
+    async def compare_models(request: Request, asked: Annotated[p.CompareAsked, Query()]) -> Response:
+        """What the same tokens would have cost on other models at today's list prices."""
+        return await as_json(
+            runtime,
+            request,
+            lambda ask: comparison.compare_models(ask, runtime.catalog(), asked.id, asked.models or None),
+        )
 
     @api.get("/budgets", response_model=budgets.Budgets)
     async def all_budgets(request: Request, _: Annotated[p.NothingAsked, Query()]) -> Response:

@@ -41,9 +41,7 @@ _OPENING = (*_SIGNED_PARAMETERS, "token")
 _CHALLENGE = {"www-authenticate": 'Bearer realm="session-monitor"'}
 _HERE = Path(__file__).parent
 
-UNNAMED = (
-    "A token is needed here: send it as `Authorization: Bearer TOKEN` (`session-monitor token create` makes one)."
-)
+UNNAMED = "A token is needed here: send it as `Authorization: Bearer TOKEN` (`session-monitor token create` makes one)."
 UNKNOWN = "This token is not known here, or its time is over: `session-monitor token list` shows which are."
 LINK_OVER = "This link is over or was changed: ask for a new one (session_url, or `session-monitor url`)."
 

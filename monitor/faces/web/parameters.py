@@ -98,6 +98,20 @@ class TopAsked(_Asked):
     limit: int = Field(default=10, ge=1, le=100)
 
 
+class AnomaliesAsked(_Asked):
+    """How far back, and how many."""
+
+    days: int = Field(default=1, ge=1, le=31, description="Last N local days, today included.")
+    limit: int = Field(default=20, ge=1, le=100)
+
+
+class CompareAsked(_Asked):
+    """Whose tokens, on which models."""
+
+    id: _Id | None = Field(default=None, description="A session. Left out: all of the last 30 days.")
+    models: list[_Text] = Field(default=[], max_length=10, description="Left out: well-known ones.")
+
+
 class OverviewAsked(_Asked):
     """In which zone days begin."""
 

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from monitor.answers import prices, usage
+from monitor.answers.anomalies.base import Anomalies
+from monitor.answers.anomalies.find import find_anomalies as anomalies_of
 from monitor.faces.web import parameters as p
 from monitor.faces.web.asked import as_json
 from monitor.faces.web.problems import PROBLEMS
@@ -53,6 +55,13 @@ def router(runtime: Runtime, prefix: str, *, described: bool) -> APIRouter:
             runtime,
             request,
             lambda ask: usage.slow(ask, asked.min_ms, asked.limit, days=asked.days, currency=currency),
+        )
+
+    @api.get("/anomalies", response_model=Anomalies)
+    async def anomalies(request: Request, asked: Annotated[p.AnomaliesAsked, Query()]) -> Response:
+        """What is unusually dear, slow or failing."""
+        return await as_json(
+            runtime, request, lambda ask: anomalies_of(ask, runtime.catalog, asked.days, limit=asked.limit)
         )
 
     @api.get("/models/pricing", response_model=prices.Prices)

@@ -131,6 +131,9 @@ def test_all_sums_agree_with_the_log_and_with_each_other(client: httpx2.Client, 
         ("/api/models", {"since": "2026-01-01", "until": "2026-03-01"}),
         ("/api/sources", {}),
         ("/api/budgets", {}),
+        ("/api/anomalies", {"days": 31}),
+        ("/api/compare", {"id": MAIN, "models": ["gpt-5.4-mini", "deepseek-chat"]}),
+        ("/api/usage/anomalies", {"days": 7}),
         ("/api/session_url", {"id": MAIN}),
         ("/api/usage/stats/daily", {"days_ago": 1}),
         ("/api/usage/stats/monthly", {}),
@@ -146,7 +149,16 @@ def test_every_answer_says_up_to_when_the_log_was_read(client: httpx2.Client, pa
 
 
 def test_the_older_address_of_the_usage_endpoints_gives_the_same(client: httpx2.Client) -> None:
-    for path in ("stats/daily", "stats/monthly", "cost_trend", "top_users", "hourly", "slow", "models/pricing"):
+    for path in (
+        "stats/daily",
+        "stats/monthly",
+        "cost_trend",
+        "top_users",
+        "hourly",
+        "slow",
+        "anomalies",
+        "models/pricing",
+    ):
         new, old = (get(client, f"/api/{prefix}/{path}") for prefix in ("usage", "ai_usage"))
         new.pop("as_of"), old.pop("as_of")
         assert new == old
@@ -272,9 +284,9 @@ def test_the_description_is_valid_and_holds_every_endpoint(client: httpx2.Client
     validate(document)
     named = {
         "/api/sessions", "/api/session", "/api/round", "/api/stats", "/api/models", "/api/dates", "/api/top",
-        "/api/overview", "/api/budgets", "/api/sources", "/api/live", "/api/usage/stats/daily",
-        "/api/usage/stats/monthly", "/api/usage/cost_trend", "/api/usage/top_users", "/api/usage/hourly",
-        "/api/usage/slow", "/api/usage/models/pricing", "/healthz", "/metrics",
+        "/api/overview", "/api/anomalies", "/api/compare", "/api/budgets", "/api/sources", "/api/live",
+        "/api/usage/stats/daily", "/api/usage/stats/monthly", "/api/usage/cost_trend", "/api/usage/top_users", "/api/usage/hourly",
+        "/api/usage/slow", "/api/usage/anomalies", "/api/usage/models/pricing", "/healthz", "/metrics",
     }  # fmt: skip
     assert named <= document["paths"].keys()
     assert not [path for path in document["paths"] if "ai_usage" in path]
