@@ -229,7 +229,7 @@ def get_session(
     models = model_shares(record.slices, brief=not detailed)
     shown = models if most_models is None else _most_telling(models, most_models)
     return Session(
-        **_figures(ask, record),
+        **{**_figures(ask, record), "url": ask.link(record.session_id or session_id)[0]},
         models=shown,
         more_models=len(models) - len(shown) or None,
         combined=combined(ask, record.slices),

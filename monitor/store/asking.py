@@ -113,9 +113,7 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
         part = _like(query.search)
         question = "question LIKE ? ESCAPE '\\'"
         if query.search_questions_of is not None:
-            # What is searched must be what is shown: GLOB reads [!a] otherwise, and ends at a NUL.
-            patterns = query.search_questions_of
-            db.create_function("opened", 1, lambda name: any(fnmatchcase(name, pattern) for pattern in patterns))
+            _match(db, "opened", query.search_questions_of)
             question = f"({question} AND opened(session_id))"
         # The ids of names are few; the sessions that have them are found by them.
         where.append(
@@ -124,6 +122,9 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
             "(SELECT id FROM name WHERE value LIKE ? ESCAPE '\\'))"
         )
         values += [part] * 5
+    if query.only is not None:
+        _match(db, "listed", query.only)
+        where.append("listed(session_id)")
     filtered = len(where) > 1
     condition = " AND ".join(where)
     index = _SORT_INDEXES[query.sort_by]
@@ -454,15 +455,27 @@ def similar_names(db: sqlite3.Connection, name: str, limit: int) -> list[str]:
     return found[:limit]
 
 
-def names_with(db: sqlite3.Connection, part: str, limit: int) -> list[str]:
-    """Session ids that contain `part`, newest first."""
+def names_with(db: sqlite3.Connection, part: str, limit: int, only: Sequence[str] | None = None) -> list[str]:
+    """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
     pattern = _like(part)
+    listed = ""
+    if only is not None:
+        _match(db, "listed", only)
+        listed = "AND listed(session_id) "
     rows = db.execute(
         "SELECT session_id FROM session INDEXED BY session_updated WHERE kind = 0 AND session_id LIKE ? ESCAPE '\\' "
-        "ORDER BY last_at DESC LIMIT ?",
+        f"{listed}ORDER BY last_at DESC LIMIT ?",
         (pattern, limit),
     )
     return [row[0] for row in rows]
+
+
+def _match(db: sqlite3.Connection, function: str, patterns: Sequence[str]) -> None:
+    """An SQL function that says whether a text matches one of `patterns`, as Python reads them.
+
+    What is found must be what is shown: SQLite's GLOB reads [!a] otherwise, and ends at a NUL.
+    """
+    db.create_function(function, 1, lambda name: any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def _like(part: str) -> str:

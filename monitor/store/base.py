@@ -20,6 +20,12 @@ Grain = Literal["hour", "day", "month"]
 Dimension = Literal["consumer", "route", "function", "agent", "host", "user_id", "source"]
 
 
+#: Which time of a round: until its answer was whole, or until its first token.
+Latency = Literal["latency", "ttft"]
+#: Rounds are counted by the first of these that is not less than their time; settled with the schema of a store.
+LATENCY_STEPS_MS = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000)
+
+
 class StoreError(Exception):
     """The store can't be used; the message names the file and the way out."""
 
@@ -197,6 +203,8 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...] | None = None
     #: Glob patterns of the session ids whose first question may be searched; None: all of them.
     search_questions_of: tuple[str, ...] | None = None
+    #: Glob patterns of the session ids that may be listed and counted; None: all of them.
+    only: tuple[str, ...] | None = None
     limit: int = 20
     cursor: str | None = None
 
@@ -411,6 +419,10 @@ class Store(Protocol):
         """Sums by a dimension's values, each by model and price; "" is the absent value."""
         ...
 
+    def latency_steps(self) -> Mapping[tuple[Latency, str | None], tuple[int, ...]]:
+        """How many rounds of each model took how long: a number for each of LATENCY_STEPS_MS, and one for the rest."""
+        ...
+
     def session_count(self) -> int:
         """How many named sessions there are."""
         ...
@@ -419,8 +431,8 @@ class Store(Protocol):
         """Ids of sessions that look like `name`, best first."""
         ...
 
-    def names_with(self, part: str, limit: int = 100) -> list[str]:
-        """Session ids that contain `part`, newest first."""
+    def names_with(self, part: str, limit: int = 100, *, only: tuple[str, ...] | None = None) -> list[str]:
+        """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
         ...
 
     def skipped(self) -> Sequence[SkippedLines]:

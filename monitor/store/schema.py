@@ -226,8 +226,16 @@ CREATE INDEX delivery_waiting ON delivery (next_at) WHERE state = 'waiting';
 """
 
 
+def _third(db: sqlite3.Connection) -> None:
+    """How long answers took, counted by steps."""
+    from monitor.store import latency  # noqa: PLC0415 - it is told of the schema, once
+
+    db.execute(latency.TABLE)
+    latency.count(db, "round")
+
+
 #: One step a schema version, in order; a released step is never edited.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third)
 VERSION = len(MIGRATIONS)
 
 

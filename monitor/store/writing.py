@@ -17,6 +17,7 @@ from monitor.budgets import BudgetBook
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Conversation, Round
 from monitor.session_keys import is_made_id, parts, without_additions
+from monitor.store import latency
 from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound
 from monitor.store.counters import Counters
 from monitor.store.history import History
@@ -376,6 +377,7 @@ class Writer:
         )
         for table in ROLLUPS:
             add_batch(db, table)
+        latency.count(db)
         db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {_QUARTER}, model, sid FROM batch")
         db.execute("INSERT INTO meta VALUES ('batches', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         db.execute(

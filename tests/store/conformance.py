@@ -7,6 +7,7 @@ opened. Every answer is compared with one that is worked out in plain Python fro
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
@@ -26,6 +27,7 @@ from monitor.prices.money import Cost
 from monitor.rounds import START, UNKNOWN_TIME, Conversation, ReportedCost, Round, Usage
 from monitor.session_keys import parts
 from monitor.store.base import (
+    LATENCY_STEPS_MS,
     Batch,
     Bucket,
     Call,
@@ -607,6 +609,25 @@ class StoreConformance:
             assert second is not None
             assert second.question == "Where is the laundry?"
 
+    @SETTINGS
+    @given(
+        deliveries(),
+        st.lists(st.sampled_from(["agent:*", "*:main", "[!a]*", "s?", "*"]), max_size=2),
+        st.sampled_from(get_args(SortBy)),
+    )
+    def test_only_sessions_of_the_asked_patterns_are_listed_and_counted(
+        self, batches: list[list[PricedRound]], patterns: list[str], sort_by: SortBy
+    ) -> None:
+        with self.place() as open_store, closing(open_store()) as store:
+            sessions = named(self.filled(store, batches))
+            right = {name for name in sessions if any(fnmatchcase(name, pattern) for pattern in patterns)}
+            pages = each_page(store, SessionQuery(sort_by=sort_by, limit=2, only=tuple(patterns)))
+            assert Counter(r.session_id for page in pages for r in page.sessions) == Counter(right)
+            assert store.sessions(SessionQuery(only=tuple(patterns), limit=1)).total == len(right)
+            assert set(store.names_with("", 100, only=tuple(patterns))) == right
+            part = {name for name in right if "main" in name.lower()}
+            assert set(store.names_with("main", 100, only=tuple(patterns))) == part
+
     def test_names_that_look_alike_are_suggested(self) -> None:
         rounds = [
             PricedRound(
@@ -769,6 +790,19 @@ class StoreConformance:
                 by_model = {model: len(named(group)) for model, group in grouped(inside, lambda r: r.model).items()}
                 counts = dict(store.sessions_by_model(since, until))
                 assert {m: n for m, n in counts.items() if n} == {m: n for m, n in by_model.items() if n}
+
+    @SETTINGS
+    @given(deliveries())
+    def test_rounds_are_counted_by_how_long_they_took(self, batches: list[list[PricedRound]]) -> None:
+        with self.place() as open_store, closing(open_store()) as store:
+            right: dict[tuple[str, str | None], Counter[int]] = {}
+            for p in self.filled(store, batches):
+                for kind, ms in (("latency", p.round.latency_ms), ("ttft", p.round.ttft_ms)):
+                    if ms is not None:
+                        step = bisect_left(LATENCY_STEPS_MS, ms)
+                        right.setdefault((kind, p.round.model), Counter())[step] += 1
+            told = {name: Counter(dict(enumerate(row))) for name, row in store.latency_steps().items()}
+            assert {name: +row for name, row in told.items()} == right
 
     @SETTINGS
     @given(

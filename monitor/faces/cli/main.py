@@ -43,6 +43,7 @@ class Commands(click.Group):
         "completion": "completion",
         "skill": "skill",
         "service": "service",
+        "token": "token",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from monitor.config import ConfigError, load
+from monitor.config import ConfigError, load, with_token
 from monitor.faces.cli.main import common
 from monitor.faces.cli.options import output_dir_option, state_file_option
 
@@ -14,6 +14,12 @@ from monitor.faces.cli.options import output_dir_option, state_file_option
 @click.command("serve")
 @common
 @click.option("--http", metavar="[HOST:]PORT", help="A daemon without stdio: page, API, and MCP at /mcp.")
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="Opens page, API and MCP over HTTP; auto: made and printed once. Better in SESSION_MONITOR_WEB__TOKEN, "
+    "which no other user of the machine sees.",
+)
 @click.option("--no-ingest", is_flag=True, help="Only answer; another process reads the logs.")
 @click.option("--no-web", is_flag=True, help="Serve no page beside stdio.")
 @click.option("--text-only", is_flag=True, help="No structured content, for hosts that repeat it to the model.")
@@ -32,6 +38,7 @@ def serve_command(
     config: Path | None,
     log_path: tuple[str, ...],
     http: str | None,
+    token: str | None,
     no_ingest: bool,
     no_web: bool,
     text_only: bool,
@@ -45,11 +52,14 @@ def serve_command(
     \b
     session-monitor serve --log-path /var/log/proxy/access.log
     session-monitor serve --http 8888
+    session-monitor serve --http 0.0.0.0:8888 --token auto
     """
     from monitor.faces import serving  # noqa: PLC0415 - the protocol takes half a second to import
     from monitor.runtime import Runtime  # noqa: PLC0415
 
     settings = load(config, data_dir=data_dir)
+    if token is not None:
+        settings = with_token(settings, token)
     if content_scope:
         settings.privacy.content_scope = list(content_scope)
     runtime = Runtime(
