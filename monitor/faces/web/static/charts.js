@@ -1,8 +1,9 @@
 // Charts: stacked columns over steps of time or over rounds, drawn by uPlot from the figures that the page has as text.
 
-import { compact, money, whole } from "./locale.js";
+import { compact, moment, money, whole } from "./locale.js";
 
 const COLOURS = { cached: "--cached", fresh: "--fresh", answer: "--output", reasoning: "--reasoning" };
+const FONT = "12px system-ui, sans-serif";
 const drawn = new Map();
 let loading;
 
@@ -68,6 +69,21 @@ function stacked(series) {
   return sums;
 }
 
+function measured(context, text) {
+  context.save();
+  context.font = FONT;
+  const { width } = context.measureText(text);
+  context.restore();
+  return width;
+}
+
+/** At most `most` of the steps within [low, high], evenly apart, the last one among them. */
+function thinned(steps, low, high, most) {
+  const within = steps.filter((at) => at >= low && at <= high);
+  const every = Math.ceil(within.length / Math.max(1, Math.floor(most)));
+  return within.filter((_, at) => (within.length - 1 - at) % every === 0);
+}
+
 async function plot(element, { x, names, values, labels, shown, time, step, pick }) {
   const uPlot = await library();
   if (!element.isConnected) return;
@@ -83,7 +99,7 @@ async function plot(element, { x, names, values, labels, shown, time, step, pick
   const dense = x.length > 180;
   const widest = { month: 2_419_200, day: 86_400, hour: 3_600 }[step] ?? 1;
   const fill = (name) => resolved(COLOURS[name] ?? "--fresh");
-  const axis = { stroke: quiet, font: "12px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
+  const axis = { stroke: quiet, font: FONT, grid: { stroke: line, width: 1 }, ticks: { show: false } };
   // The tallest column is drawn first, so that each shows only its own part above the one before it.
   const order = names.map((_, at) => names.length - 1 - at);
   const options = {
@@ -98,8 +114,19 @@ async function plot(element, { x, names, values, labels, shown, time, step, pick
       y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] },
     },
     axes: [
-      { ...axis, grid: { show: false }, values: time ? undefined : (_, ticks) => ticks.map((n) => (Number.isInteger(n) ? whole(n) : "")) },
-      { ...axis, size: 58, values: (_, ticks) => ticks.map((value) => shown(value, true)) },
+      {
+        ...axis,
+        size: 30,
+        grid: { show: false },
+        splits: time ? (_, _axis, low, high) => thinned(x, low, high, element.clientWidth / 72) : undefined,
+        values: (_, ticks) => ticks.map((n) => (time ? moment(n, step) : Number.isInteger(n) ? whole(n) : "")),
+      },
+      {
+        ...axis,
+        size: (chart, texts) => 14 + Math.max(24, ...(texts ?? []).map((text) => measured(chart.ctx, text))),
+        space: 28,
+        values: (_, ticks) => ticks.map((value) => shown(value, true)),
+      },
     ],
     series: [
       {},
@@ -152,7 +179,7 @@ function fromTable(element) {
     x: kept.map(([label]) => seconds(label, step)),
     names,
     values: names.map((name) => kept.map(([, at]) => all[name][at])),
-    labels: (at) => kept[at][0].replace("T", " ") + (step === "hour" ? ":00" : ""),
+    labels: (at) => moment(seconds(kept[at][0], step), step, true),
     shown: currency ? (value, axis) => money(value, currency, axis ? 2 : 4) : (value) => compact(value),
     time: true,
     step,
@@ -191,7 +218,7 @@ async function fromSession(section) {
       caption.textContent = section.dataset.costWords.replace("{currency}", currency);
       element = document.createElement("div");
       element.id = id;
-      element.className = "plot tall";
+      element.className = "plot low";
       element.setAttribute("role", "img");
       element.setAttribute(
         "aria-label",

@@ -20,6 +20,17 @@ export const compact = (value) => inWords({ notation: "compact", maximumSignific
 export const money = (value, currency, places = 4) =>
   numbers({ style: "currency", currency, minimumFractionDigits: places, maximumFractionDigits: places }).format(value);
 
+const STEPS = {
+  hour: [{ hour: "2-digit", minute: "2-digit" }, { dateStyle: "medium", timeStyle: "short" }],
+  day: [{ month: "short", day: "numeric" }, { dateStyle: "full" }],
+  month: [{ year: "numeric", month: "short" }, { year: "numeric", month: "long" }],
+};
+
+/** A step of time by its beginning in seconds; it is told in the server's zone, which is no zone's offset here. */
+export const moment = (seconds, step, long = false) =>
+  format(`m${step}${long}`, () => new Intl.DateTimeFormat(words, { ...STEPS[step][long ? 1 : 0], timeZone: "UTC" }))
+    .format(seconds * 1000);
+
 const WAYS = {
   int: (data) => numbers({ maximumFractionDigits: 0 }).format(BigInt(data.value)),
   compact: (data) => compact(Number(data.value)),
@@ -30,7 +41,7 @@ const WAYS = {
     const ms = Number(data.value);
     const long = ms >= 1000;
     return inWords({
-      style: "unit", unit: long ? "second" : "millisecond", unitDisplay: "short",
+      style: "unit", unit: long ? "second" : "millisecond", unitDisplay: "narrow",
       minimumFractionDigits: long ? 1 : 0, maximumFractionDigits: long ? 1 : 0,
     }).format(long ? ms / 1000 : ms);
   },
