@@ -13,6 +13,7 @@ from monitor.answers.sessions import RoundRow
 #: A block longer than this is folded until it is asked for; one longer than the second is never shown whole.
 FOLDED_CHARS = 1_600
 MOST_CHARS = 200_000
+_PREVIEW_CHARS = 160
 _KNOWN_ROLES = ("user", "system", "developer", "assistant", "tool")
 #: How the parts of a message call a text.
 _TEXTS = ("text", "input_text", "output_text", "thinking", "refusal")
@@ -28,9 +29,9 @@ class Block(msgspec.Struct, frozen=True):
     is_call: bool = False
 
     @property
-    def repeated(self) -> bool:
-        """Whether the client only sends back what an earlier round already answered."""
-        return self.role == "assistant"
+    def is_background(self) -> bool:
+        """Whether it is no news: instructions, or what an earlier round answered and the client sends back."""
+        return self.role in ("assistant", "system", "developer")
 
 
 def said(row: RoundRow) -> list[Block]:
@@ -51,6 +52,22 @@ def said(row: RoundRow) -> list[Block]:
     elif row.tool_calls:
         blocks.append(Block("answer", _text(row.tool_calls), is_call=True))
     return blocks
+
+
+def preview(blocks: list[Block]) -> str:
+    """One line that tells a round from others: what the user said, else which tool was called, else the answer."""
+    order = (
+        [b for b in blocks if b.role in ("user", "question")],
+        [b for b in blocks if b.role == "answer" and b.is_call],
+        [b for b in blocks if b.role == "answer"],
+        blocks,
+    )
+    chosen = next((found[-1] for found in order if found), None)
+    if chosen is None:
+        return ""
+    # What OpenClaw adds stands at the end, what a person wrote at the beginning.
+    line = " ".join(chosen.text[: 4 * _PREVIEW_CHARS].split())[:_PREVIEW_CHARS]
+    return f"{chosen.name}  {line}" if chosen.is_call and chosen.name else line
 
 
 def system(row: RoundRow) -> list[Block]:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from monitor.answers import health, prices, sessions, spenders, stats, transcripts
+from monitor.answers import budgets, health, overview, prices, sessions, spenders, stats, transcripts
 from monitor.answers.base import Asking, BadQuestion, NotFound
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
 from monitor.faces.web import conversation
@@ -23,7 +23,6 @@ from monitor.store.base import Grain, SortBy, StoreError, UnknownCursor
 #: What the overview can look back on, in local days.
 PERIODS: dict[str, int | None] = {"all": None, "today": 1, "7d": 7, "30d": 30, "365d": 365}
 _SORTS: tuple[SortBy, ...] = get_args(SortBy)
-_GRAINS: tuple[Grain, ...] = get_args(Grain)
 _DIMENSIONS: tuple[spenders.SpenderDimension, ...] = ("consumer", "function", "route")
 #: The finest step of each period whose columns can still be told apart.
 _STEPS: dict[str, tuple[Grain, ...]] = {
@@ -99,15 +98,23 @@ class _Site:
         period = _choice(request, "period", tuple(PERIODS))
         days = PERIODS[period]
         bucket = query.get("bucket")
-        sort_by = _choice(request, "sort_by", ("updated", *_SORTS))
+        sort_by: SortBy = _choice(request, "sort_by", ("updated", *_SORTS))  # type: ignore[assignment]
         filters = {name: query.get(name) or None for name in ("search", "model", "consumer", "since", "until")}
 
         def question(ask: Asking) -> Response:
             found = sessions.list_sessions(
-                ask, sort_by=sort_by, limit=_PAGE_SESSIONS, cursor=query.get("cursor") or None, **filters
+                ask,
+                sort_by=sort_by,
+                search=filters["search"],
+                model=filters["model"],
+                consumer=filters["consumer"],
+                since=filters["since"],
+                until=filters["until"],
+                limit=_PAGE_SESSIONS,
+                cursor=query.get("cursor") or None,
             )
-            steps = bucket if bucket in _STEPS[period] else _STEPS[period][0]
-            dates = stats.stats_by_date(ask, days=days, bucket=steps)  # type: ignore[arg-type]
+            steps = next((step for step in _STEPS[period] if step == bucket), _STEPS[period][0])
+            dates = stats.stats_by_date(ask, days=days, bucket=steps)
             if bucket is None and period == "all" and len(dates.rows) > _MANY_DAYS:
                 steps = "month"
                 dates = stats.stats_by_date(ask, bucket="month")
@@ -122,7 +129,8 @@ class _Site:
                 models=stats.stats_by_model(ask, days=days),
                 dates=dates,
                 most_steps=_MOST_STEPS,
-                recent=stats.stats_by_date(ask, days=2).rows,
+                spend=overview.spend_overview(ask),
+                budgets=budgets.budget_states(ask) if ask.book.budgets else [],
                 by={name: spenders.top_spenders(ask, name, days=days, limit=_MOST_CHOICES) for name in _DIMENSIONS},
                 table_rows=_TABLE_ROWS,
                 found=found,
@@ -256,7 +264,12 @@ class _Site:
 
     async def budgets(self, request: Request) -> Response:
         """How much of each budget is used."""
-        return await self._answer(lambda ask: self._pages.page(request, "budgets.html", ask, budgets=[]))
+
+        def question(ask: Asking) -> Response:
+            report = budgets.budgets(ask)
+            return self._pages.page(request, "budgets.html", ask, configured=bool(ask.book.budgets), report=report)
+
+        return await self._answer(question)
 
 
 def _choice(request: Request, name: str, choices: Sequence[str]) -> str:

@@ -46,6 +46,7 @@ def _environment() -> jinja2.Environment:
         folded_chars=conversation.FOLDED_CHARS,
         most_chars=conversation.MOST_CHARS,
         system=conversation.system,
+        preview=conversation.preview,
     )
     return environment
 
@@ -64,7 +65,7 @@ class Pages:
 
         def t(key: str, **given: object) -> Markup:
             # A key that is not there is a fault of ours, and the tests look for all of them.
-            return Markup(LANGUAGES[language][key]).format(**given)
+            return Markup(LANGUAGES[language][key]).format(**given)  # noqa: S704 - our own words
 
         def when(time: str | None, *, day: bool = False) -> Markup:
             assert ask is not None, "only answers have times"

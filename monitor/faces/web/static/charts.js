@@ -105,7 +105,7 @@ async function plot(element, { x, names, values, labels, shown, time, step, pick
   const options = {
     width: element.clientWidth - 14,
     height: element.clientHeight - 14,
-    padding: [8, 8, 0, 0],
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "UTC"),
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
