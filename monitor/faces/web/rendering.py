@@ -39,6 +39,7 @@ def _environment() -> jinja2.Environment:
         duration=figures.duration,
         size=figures.size,
         text=figures.text,
+        text_only=lambda value: figures.text(value).striptags(),
         tojson_text=lambda value: json.dumps(value, ensure_ascii=False),
     )
     environment.globals.update(

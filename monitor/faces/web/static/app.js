@@ -210,7 +210,8 @@ function follow() {
   events.addEventListener("open", () => indicate("live"));
   events.addEventListener("grown", refresh);
   events.addEventListener("error", () => indicate("polling"));
-  setInterval(() => events.readyState !== EventSource.OPEN && refresh(), FALLBACK_MS);
+  // Without events, and for what they do not tell, such as rounds without a session.
+  setInterval(() => performance.now() - last >= FALLBACK_MS - 1_000 && refresh(), FALLBACK_MS);
   document.addEventListener("visibilitychange", () => !document.hidden && again && refresh());
 }
 

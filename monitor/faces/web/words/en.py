@@ -18,12 +18,9 @@ WORDS = {
     "theme.dark": "Dark",
     "live": "Live",
     "live.polling": "Every 30 s",
-    "live.off": "Not live",
     "read_up_to": "Read up to {when}",
     "read_nothing": "Nothing read yet",
     "behind": "{bytes} of the log still to read",
-    "unknown": "unknown",
-    "none": "none",
     "zone_note": "Days begin at midnight in {zone}.",
     # Words for figures
     "session": "Session",
@@ -92,7 +89,9 @@ WORDS = {
     "by_route": "By route",
     "more_rows": "and {count} more",
     "all_models": "All models and their prices",
-    "no_dimension.consumer": "No round names a consumer. Higress logs it where key-auth or another plugin sets x-mse-consumer.",
+    "no_dimension.consumer": (
+        "No round names a consumer. Higress logs it where key-auth or another plugin sets x-mse-consumer."
+    ),
     "no_dimension.function": "No round names a function. Usage records and ai-statistics attributes can name one.",
     "no_dimension.route": "No round names a route.",
     "search": "Search",
@@ -112,11 +111,18 @@ WORDS = {
     "no_session": "No session",
     "no_session.note": "Rounds whose log line names no session. They are counted everywhere and belong to none.",
     "empty.none": "Nothing has been counted yet",
-    "empty.log": 'Rounds appear here as soon as the gateway\'s access log has some. What is followed, and what is missing, stands under <a href="{link}">Sources</a>.',
+    "empty.log": (
+        "Rounds appear here as soon as the gateway's access log has some. "
+        'What is followed, and what is missing, stands under <a href="{link}">Sources</a>.'
+    ),
     "empty.point": "To read another log, start with",
     "empty.found": "No session matches. Take a filter away, or clear them all.",
     "empty.nameless": "No round names its session",
-    "empty.nameless.how": "All rounds are counted, by consumer. To see conversations, let Higress' ai-statistics plugin read a header that your client sends (<code>session_id_header</code>); OpenClaw sends one where its model has <code>compat.sendSessionAffinityHeaders</code>.",
+    "empty.nameless.how": (
+        "All rounds are counted, by consumer. To see conversations, let Higress' ai-statistics plugin read a "
+        "header that your client sends (<code>session_id_header</code>); OpenClaw sends one where its model has "
+        "<code>compat.sendSessionAffinityHeaders</code>."
+    ),
     # Session
     "session.none": "Which session?",
     "session.none.how": "Give the id of a session, as in <code>agent:main:main</code>, or pick one.",
@@ -132,17 +138,20 @@ WORDS = {
     "session.named_by": "Named by",
     "session.named_by.header": "the request's header",
     "session.named_by.inferred": "the conversation's own text",
-    "session.first": "First round",
     "session.json": "Raw JSON",
     "session.markdown": "Markdown",
     "session.downloads": "Downloads",
-    "session.under_way": "It spoke a moment ago. The gateway writes its log every 10 s or 64 KiB: the current turn may be missing.",
+    "session.under_way": (
+        "It spoke a moment ago. The gateway writes its log every 10 s or 64 KiB: the current turn may be missing."
+    ),
     "session.lower_bound": "{rounds} rounds cost at least what is counted",
     "session.estimated": "{rounds} rounds were priced by a stand-in list",
     "session.not_priced": "{rounds} rounds have no price: {models}",
     "session.models": "Models of this session",
     "session.tokens_chart": "Tokens per round",
-    "session.tokens_chart.note": "Blue on top of teal is input that the cache did not hold. Pick a bar to see its round.",
+    "session.tokens_chart.note": (
+        "Blue on top of teal is input that the cache did not hold. Pick a bar to see its round."
+    ),
     "session.cost_chart": "Cost per round in {currency}",
     "session.chart_summary": "{what}, rounds 1 to {count}. The list of rounds below has every figure.",
     "session.rounds": "Rounds, newest first",
@@ -169,7 +178,6 @@ WORDS = {
     "round.role.cut": "Messages, cut by the gateway",
     "round.role.question": "Question",
     "round.tool_call": "Tool call",
-    "round.arguments": "Arguments",
     "round.show_all": "Show all {count} characters",
     "round.cut_here": "Cut after {count} characters; the raw JSON has all of it.",
     "round.history": "Show the {count} messages before",
@@ -204,9 +212,7 @@ WORDS = {
     "models.status.partial": "in part",
     "models.status.estimated": "stand-in",
     "models.status.unpriced": "no price",
-    "models.rule": "Matched by",
     "models.matched": "List entry",
-    "models.provider": "Provider",
     "models.rates": "Rates",
     "models.from": "In force since",
     "models.rate.input": "input",
@@ -217,10 +223,16 @@ WORDS = {
     "models.rate.thinking_output": "output when thinking",
     "models.rate.reasoning_output": "reasoning",
     "models.rate.request": "per request",
-    "models.tiers": "Where a list has tiers by length or hours of the day, the rates of a short round now are shown; each round is priced by its own tier and date.",
+    "models.tiers": (
+        "Where a list has tiers by length or hours of the day, the rates of a short round now are shown; each "
+        "round is priced by its own tier and date."
+    ),
     "models.version": "Price lists: {version}",
     "models.missing": "Models without a price",
-    "models.missing.how": "Their cost is in no total. Fill in the figures below, save the file and name it as <code>prices.overlay</code> in <code>session-monitor.toml</code>; then restart.",
+    "models.missing.how": (
+        "Their cost is in no total. Fill in the figures below, save the file and name it as <code>prices.overlay"
+        "</code> in <code>session-monitor.toml</code>; then restart."
+    ),
     "models.stub": "Beginning of a price file",
     # Sources
     "sources.ok": "Everything is read",
@@ -248,17 +260,26 @@ WORDS = {
     "sources.version": "Version",
     "sources.nameless": "Rounds without a session",
     "sources.none": "No log is followed",
-    "sources.none.how": "Higress writes <code>/var/log/proxy/access.log</code> (docker compose), <code>/var/log/higress/gateway.log</code> inside the all-in-one container, or container output (Kubernetes). Start with",
+    "sources.none.how": (
+        "Higress writes <code>/var/log/proxy/access.log</code> (docker compose), <code>"
+        "/var/log/higress/gateway.log</code> inside the all-in-one container, or container output (Kubernetes). "
+        "Start with"
+    ),
     "skip.non_ai": "traffic without a model; normal",
     "skip.blank": "empty lines; normal",
     "skip.foreign": "lines of another program in the same file; normal for gateway.log",
-    "skip.malformed": "damaged: the line could not be read. Look at the sample; a cut line usually means that the disk was full",
+    "skip.malformed": (
+        "damaged: the line could not be read. Look at the sample; a cut line usually means that the disk was full"
+    ),
     "skip.too_long": "longer than a line may be",
     "skip.other": "see the documentation of log lines",
     # Budgets
     "budgets.intro": "How much of each budget is used.",
     "budgets.none": "No budgets are configured",
-    "budgets.none.how": "A budget watches a consumer, an agent, a model or everything, and warns before it is used up. Add to <code>session-monitor.toml</code>:",
+    "budgets.none.how": (
+        "A budget watches a consumer, an agent, a model or everything, and warns before it is used up. Add to "
+        "<code>session-monitor.toml</code>:"
+    ),
     "budgets.used": "Used",
     "budgets.limit": "Limit",
     "budgets.all": "All budgets",
@@ -269,7 +290,6 @@ WORDS = {
     "budgets.alerts": "Shares that were passed",
     "budgets.passed": "Passed",
     "budgets.told": "Told",
-    "budgets.period": "Period",
     "budgets.period.day": "a day",
     "budgets.period.week": "a week",
     "budgets.period.month": "a month",

@@ -18,12 +18,9 @@ WORDS = {
     "theme.dark": "深色",
     "live": "实时",
     "live.polling": "每 30 秒刷新",
-    "live.off": "未实时更新",
     "read_up_to": "已读到 {when}",
     "read_nothing": "还没有读到任何内容",
     "behind": "日志还有 {bytes} 未读",
-    "unknown": "未知",
-    "none": "无",
     "zone_note": "一天从 {zone} 的零点算起。",
     # Words for figures
     "session": "会话",
@@ -116,7 +113,11 @@ WORDS = {
     "empty.point": "要读取别的日志，请这样启动",
     "empty.found": "没有符合条件的会话。请去掉某个条件，或全部清除。",
     "empty.nameless": "没有一轮注明自己的会话",
-    "empty.nameless.how": "所有轮次都已按消费者计数。要看到会话，请让 Higress 的 ai-statistics 插件读取客户端发送的请求头（<code>session_id_header</code>）；OpenClaw 的模型启用 <code>compat.sendSessionAffinityHeaders</code> 后会发送它。",
+    "empty.nameless.how": (
+        "所有轮次都已按消费者计数。要看到会话，请让 Higress 的 ai-statistics 插件读取客户端发送的请求头（<code>"
+        "session_id_header</code>）；OpenClaw 的模型启用 <code>compat.sendSessionAffinityHeaders</code> "
+        "后会发送它。"
+    ),
     # Session
     "session.none": "要看哪个会话？",
     "session.none.how": "请填写会话 ID，例如 <code>agent:main:main</code>，或从下面选择。",
@@ -132,7 +133,6 @@ WORDS = {
     "session.named_by": "名称来自",
     "session.named_by.header": "请求头",
     "session.named_by.inferred": "对话正文",
-    "session.first": "第一轮",
     "session.json": "原始 JSON",
     "session.markdown": "Markdown",
     "session.downloads": "下载",
@@ -169,7 +169,6 @@ WORDS = {
     "round.role.cut": "被网关截断的消息",
     "round.role.question": "问题",
     "round.tool_call": "工具调用",
-    "round.arguments": "参数",
     "round.show_all": "显示全部 {count} 个字符",
     "round.cut_here": "在第 {count} 个字符处截断；完整内容见原始 JSON。",
     "round.history": "显示此前的 {count} 条消息",
@@ -204,9 +203,7 @@ WORDS = {
     "models.status.partial": "部分",
     "models.status.estimated": "替代价目",
     "models.status.unpriced": "无价格",
-    "models.rule": "匹配方式",
     "models.matched": "价目条目",
-    "models.provider": "供应商",
     "models.rates": "单价",
     "models.from": "生效日期",
     "models.rate.input": "输入",
@@ -220,7 +217,10 @@ WORDS = {
     "models.tiers": "价目按长度或时段分档时，这里显示短请求此刻的单价；每一轮都按它自己的档位和日期计价。",
     "models.version": "价目：{version}",
     "models.missing": "没有价格的模型",
-    "models.missing.how": "它们的费用不在任何合计里。请填好下面的数字并保存为文件，在 <code>session-monitor.toml</code> 里用 <code>prices.overlay</code> 指向它，然后重启。",
+    "models.missing.how": (
+        "它们的费用不在任何合计里。请填好下面的数字并保存为文件，在 <code>session-monitor.toml</code> 里用 <code>"
+        "prices.overlay</code> 指向它，然后重启。"
+    ),
     "models.stub": "价目文件的开头",
     # Sources
     "sources.ok": "全部已读",
@@ -248,7 +248,10 @@ WORDS = {
     "sources.version": "版本",
     "sources.nameless": "无会话的轮次",
     "sources.none": "没有跟随任何日志",
-    "sources.none.how": "Higress 写入 <code>/var/log/proxy/access.log</code>（docker compose）、一体化容器内的 <code>/var/log/higress/gateway.log</code>，或容器标准输出（Kubernetes）。请这样启动",
+    "sources.none.how": (
+        "Higress 写入 <code>/var/log/proxy/access.log</code>（docker compose）、一体化容器内的 <code>"
+        "/var/log/higress/gateway.log</code>，或容器标准输出（Kubernetes）。请这样启动"
+    ),
     "skip.non_ai": "没有模型的流量；正常",
     "skip.blank": "空行；正常",
     "skip.foreign": "同一文件里其他程序的行；gateway.log 里属正常",
@@ -258,7 +261,9 @@ WORDS = {
     # Budgets
     "budgets.intro": "每个预算用掉了多少。",
     "budgets.none": "尚未配置预算",
-    "budgets.none.how": "预算可以盯住某个消费者、智能体、模型或全部，并在用完之前提醒。请在 <code>session-monitor.toml</code> 里加入：",
+    "budgets.none.how": (
+        "预算可以盯住某个消费者、智能体、模型或全部，并在用完之前提醒。请在 <code>session-monitor.toml</code> 里加入："
+    ),
     "budgets.used": "已用",
     "budgets.limit": "上限",
     "budgets.all": "全部预算",
@@ -269,7 +274,6 @@ WORDS = {
     "budgets.alerts": "已越过的比例",
     "budgets.passed": "越过",
     "budgets.told": "已通知",
-    "budgets.period": "周期",
     "budgets.period.day": "每天",
     "budgets.period.week": "每周",
     "budgets.period.month": "每月",
