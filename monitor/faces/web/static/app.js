@@ -11,7 +11,8 @@ const page = async (address) => {
 const morph = (element, fresh, style = "outerHTML") =>
   Idiomorph.morph(element, fresh, {
     morphStyle: style,
-    ignoreActiveValue: true,
+    // A field that is typed in is left alone; for any other element it would mean that its text stays as it was.
+    ignoreActiveValue: document.activeElement?.matches("input") ?? false,
     callbacks: {
       // What a reader opened stays open, and a drawn chart stays until it is drawn anew.
       beforeAttributeUpdated: (name, node) => !(name === "open" && node.tagName === "DETAILS"),
