@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import get_args
 
-import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from monitor.answers import budgets, health, overview, prices, sessions, spenders, stats, transcripts
-from monitor.answers.base import Asking, BadQuestion, NotFound
+from monitor.answers.base import Asking, NotFound
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
 from monitor.faces.web import conversation
+from monitor.faces.web.asked import answered, choice
 from monitor.faces.web.rendering import Pages
 from monitor.runtime import Runtime
-from monitor.store.base import Grain, SortBy, StoreError, UnknownCursor
+from monitor.store.base import Grain, SortBy
 
 #: What the overview can look back on, in local days.
 PERIODS: dict[str, int | None] = {"all": None, "today": 1, "7d": 7, "30d": 30, "365d": 365}
@@ -39,6 +39,8 @@ _TABLE_ROWS = 8
 _MOST_CHOICES = 200
 _PAGE_SESSIONS = 20
 _PAGE_ROUNDS = 50
+#: A chart of more rounds shows the newest: there are no more points on a screen.
+_MOST_COLUMNS = 4_000
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -65,10 +67,7 @@ class _Site:
         self._pages = Pages()
 
     async def _answer(self, question: Callable[[Asking], Response]) -> Response:
-        def asked() -> Response:
-            return question(self._runtime.asking())
-
-        return await anyio.to_thread.run_sync(asked)
+        return await answered(self._runtime, question)
 
     def guarded(self, handler: _Handler) -> _Handler:
         """The handler, with what can go wrong shown as a page."""
@@ -76,12 +75,6 @@ class _Site:
         async def shown(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (BadQuestion, UnknownCursor) as error:
-                return self._problem(request, 400, str(error))
-            except NotFound as error:
-                return self._problem(request, 404, str(error))
-            except StoreError as error:
-                return self._problem(request, 503, str(error))
             except HTTPException as error:
                 return self._problem(request, error.status_code, error.detail)
 
@@ -95,10 +88,10 @@ class _Site:
     async def overview(self, request: Request) -> Response:
         """Where the money went: totals, over time, by model and by who asked; and the sessions."""
         query = request.query_params
-        period = _choice(request, "period", tuple(PERIODS))
+        period = choice(request, "period", tuple(PERIODS))
         days = PERIODS[period]
         bucket = query.get("bucket")
-        sort_by: SortBy = _choice(request, "sort_by", ("updated", *_SORTS))  # type: ignore[assignment]
+        sort_by: SortBy = choice(request, "sort_by", ("updated", *_SORTS))  # type: ignore[assignment]
         filters = {name: query.get(name) or None for name in ("search", "model", "consumer", "since", "until")}
 
         def question(ask: Asking) -> Response:
@@ -199,7 +192,7 @@ class _Site:
         session_id = request.query_params.get("id") or ""
 
         def question(ask: Asking) -> Response:
-            rows = rounds_of(ask, session_id).rounds
+            rows = rounds_of(ask, session_id, limit=_MOST_COLUMNS).rounds
             currencies = sorted({currency for row in rows for currency in row.cost or {}})
             return JSONResponse(
                 {
@@ -213,10 +206,7 @@ class _Site:
                 }
             )
 
-        try:
-            return await self._answer(question)
-        except NotFound as error:
-            return JSONResponse({"title": str(error), "status": 404}, 404, media_type="application/problem+json")
+        return await self._answer(question)
 
     async def transcript(self, request: Request) -> Response:
         """The conversation as Markdown, to keep."""
@@ -237,7 +227,7 @@ class _Site:
 
     async def models(self, request: Request) -> Response:
         """What each model cost, by which price, and which have none."""
-        days = PERIODS[_choice(request, "period", tuple(PERIODS))]
+        days = PERIODS[choice(request, "period", tuple(PERIODS))]
 
         def question(ask: Asking) -> Response:
             return self._pages.page(
@@ -270,11 +260,3 @@ class _Site:
             return self._pages.page(request, "budgets.html", ask, configured=bool(ask.book.budgets), report=report)
 
         return await self._answer(question)
-
-
-def _choice(request: Request, name: str, choices: Sequence[str]) -> str:
-    """One of the named values; the first where none is given."""
-    value = request.query_params.get(name) or choices[0]
-    if value not in choices:
-        raise HTTPException(400, f"{name}: use one of {', '.join(dict.fromkeys(choices))}")
-    return value

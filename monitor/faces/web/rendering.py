@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from monitor import __version__
-from monitor.answers.base import Asking
+from monitor.answers.base import NO_MODEL, Asking
 from monitor.faces.web import conversation, figures
 from monitor.faces.web.words import LANGUAGES, negotiated
 
@@ -44,6 +44,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals.update(
         version=__version__,
+        no_model=NO_MODEL,
         folded_chars=conversation.FOLDED_CHARS,
         most_chars=conversation.MOST_CHARS,
         system=conversation.system,

@@ -118,7 +118,7 @@ async function plot(element, { x, names, values, labels, shown, time, step, pick
         ...axis,
         size: 30,
         grid: { show: false },
-        splits: time ? (_, _axis, low, high) => thinned(x, low, high, element.clientWidth / 72) : undefined,
+        splits: time ? (_, _axis, low, high) => thinned(x, low, high, element.clientWidth / 86) : undefined,
         values: (_, ticks) => ticks.map((n) => (time ? moment(n, step) : Number.isInteger(n) ? whole(n) : "")),
       },
       {

@@ -53,6 +53,7 @@ WORDS = {
     "time": "Time",
     "status": "Status",
     "per_round": "Cost per round",
+    "no_model": "no model named",
     "no_name": "not named in the log",
     # Overview
     "period": "Period",
@@ -302,6 +303,7 @@ WORDS = {
     "budgets.not_counted": "{cost} is in a currency that no rate converts, and is not counted",
     # Problems
     "problem.400": "That can't be shown",
+    "problem.403": "This link or token does not open that",
     "problem.404": "There is no such page",
     "problem.503": "The figures can't be read just now",
     "problem.back": "To the overview",

@@ -53,6 +53,7 @@ WORDS = {
     "time": "时间",
     "status": "状态",
     "per_round": "每轮费用",
+    "no_model": "未注明模型",
     "no_name": "日志未注明",
     # Overview
     "period": "时段",
@@ -286,6 +287,7 @@ WORDS = {
     "budgets.not_counted": "{cost} 的币种没有汇率可换算，未计入",
     # Problems
     "problem.400": "无法显示",
+    "problem.403": "这个链接或令牌无权打开",
     "problem.404": "没有这个页面",
     "problem.503": "暂时读不到这些数字",
     "problem.back": "回到总览",
