@@ -98,12 +98,17 @@ class DateStats(Answer):
 
 
 def stats_by_model(
-    ask: Asking, *, since: str | None = None, until: str | None = None, days: int | None = None
+    ask: Asking,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    days: int | None = None,
+    sessions: bool = True,
 ) -> ModelStats:
-    """Sums by model; all time where no period is given."""
+    """Sums by model; all time where no period is given. Without `sessions` those of a period are not counted."""
     begin, end = period(ask, since, until, days)
     slices = list(ask.store.slices(begin, end))
-    sessions = ask.store.sessions_by_model(begin, end)
+    counted = ask.store.sessions_by_model(begin, end) if sessions else None
     by_model: dict[str | None, list[Slice]] = {}
     for part in slices:
         by_model.setdefault(part.model, []).append(part)
@@ -114,7 +119,7 @@ def stats_by_model(
             price_source=price_source(parts),
             unpriced=unpriced(parts),
             reported=reported(parts),
-            **figures(parts, sessions.get(model, 0)),
+            **figures(parts, None if counted is None else counted.get(model, 0)),
         )
         for model, parts in by_model.items()
     ]
@@ -137,20 +142,24 @@ def stats_by_date(
     timezone: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    sessions: bool = True,
 ) -> DateStats:
-    """Sums by local hour, day or month; all time where no period is given."""
+    """Sums by local hour, day or month; all time where no period is given.
+
+    Without `sessions` those of each row are not counted: over a long time nothing else takes as long.
+    """
     if timezone is not None:
         from monitor.answers.zones import named_zone  # noqa: PLC0415 - most questions name none
 
         ask = named_zone(ask, timezone)
     begin, end = period(ask, since, until, days)
-    buckets = ask.store.buckets(bucket, ask.timezone, begin, end)
+    buckets = ask.store.buckets(bucket, ask.timezone, begin, end, sessions=sessions)
     field = {"day": "date", "hour": "hour", "month": "month"}[bucket]
     rows = [
         DateRow(
             **({field: each.label} if each.label is not None else {}),
             models=model_shares(each.slices),
-            **figures(each.slices, each.sessions),
+            **figures(each.slices, each.sessions if sessions else None),
         )
         for each in buckets
     ]

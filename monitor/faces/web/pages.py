@@ -107,10 +107,10 @@ class _Site:
                 cursor=query.get("cursor") or None,
             )
             steps = next((step for step in _STEPS[period] if step == bucket), _STEPS[period][0])
-            dates = stats.stats_by_date(ask, days=days, bucket=steps)
+            dates = stats.stats_by_date(ask, days=days, bucket=steps, sessions=False)
             if bucket is None and period == "all" and len(dates.rows) > _MANY_DAYS:
                 steps = "month"
-                dates = stats.stats_by_date(ask, bucket="month")
+                dates = stats.stats_by_date(ask, bucket="month", sessions=False)
             return self._pages.page(
                 request,
                 "overview.html",
@@ -119,7 +119,7 @@ class _Site:
                 periods=tuple(PERIODS),
                 bucket=steps,
                 buckets=_STEPS[period],
-                models=stats.stats_by_model(ask, days=days),
+                models=stats.stats_by_model(ask, days=days, sessions=False),
                 dates=dates,
                 most_steps=_MOST_STEPS,
                 spend=overview.spend_overview(ask),
