@@ -25,7 +25,7 @@ _HEAD = """# Libraries of others
 Copies from npm, unchanged, with their licences. `python -m tools.vendor` fetches them anew, in the versions that \
 stand in that script, and writes this table.
 
-| file | package | version | licence |
+| package | version | licence | files |
 | --- | --- | --- | --- |
 """
 
@@ -37,11 +37,18 @@ class Library:
     package: str
     version: str
     files: tuple[str, ...]
+    licences: tuple[str, ...] = ("LICENSE",)
 
 
 LIBRARIES = (
     Library("idiomorph", "0.8.0", ("dist/idiomorph.min.js",)),
     Library("uplot", "1.6.32", ("dist/uPlot.iife.min.js", "dist/uPlot.min.css")),
+    Library(
+        "swagger-ui-dist",
+        "5.35.0",
+        ("swagger-ui-bundle.js", "swagger-ui.css"),
+        ("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"),
+    ),
 )
 
 
@@ -63,14 +70,13 @@ def main() -> int:
         _TARGET.mkdir(parents=True)
         for library in LIBRARIES:
             home = Path(folder) / "node_modules" / library.package
+            kept = _TARGET / library.package.removesuffix("-dist")
+            kept.mkdir()
             about = json.loads((home / "package.json").read_text())
-            licence = f"{library.package}.LICENSE"
-            shutil.copyfile(home / "LICENSE", _TARGET / licence)
-            for name in library.files:
-                shutil.copyfile(home / name, _TARGET / Path(name).name)
-                rows.append(
-                    f"| `{Path(name).name}` | {library.package} | {library.version} | {about['license']}, `{licence}` |"
-                )
+            for name in (*library.files, *library.licences):
+                shutil.copyfile(home / name, kept / Path(name).name)
+            files = ", ".join(f"`{Path(name).name}`" for name in library.files)
+            rows.append(f"| {library.package} | {library.version} | {about['license']} | {files} |")
     (_TARGET / "README.md").write_text(_HEAD + "\n".join(rows) + "\n")
     return 0
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import jinja2
+import xxhash
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -18,13 +20,14 @@ from monitor.answers.base import NO_MODEL, Asking
 from monitor.faces.web import conversation, figures
 from monitor.faces.web.words import LANGUAGES, negotiated
 
+_HERE = Path(__file__).parent
 _COOKIE = "lang"
 _YEAR_S = 31_536_000
 
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -78,6 +81,7 @@ class Pages:
             has_words=LANGUAGES[language].__contains__,
             when=when,
             link=lambda path, **query: link(request, path, **query),
+            static=lambda name: link(request, f"/static/{name}", v=_static_version()),
             here=lambda **query: here(request, **query),
             language=language,
             languages=tuple(LANGUAGES),
@@ -91,6 +95,16 @@ class Pages:
                 _COOKIE, language, max_age=_YEAR_S, path=_prefix(request) + "/", samesite="strict", httponly=True
             )
         return response
+
+
+@cache
+def _static_version() -> str:
+    """Names what is in our files, so that a browser may keep them for as long as they are the same."""
+    digest = xxhash.xxh3_64()
+    for path in sorted((_HERE / "static").rglob("*")):
+        if path.suffix in (".css", ".js", ".svg"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def language_of(request: Request) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -16,7 +17,7 @@ from tests.faces.web.site import EVIL, LONG, LONG_ROUNDS, SAMPLE, TALK, Site
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-_PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+_PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 _DRAWN = ".plot canvas"
 
 
@@ -235,7 +236,7 @@ def test_the_keyboard_reaches_what_the_mouse_does(site: Site, opened: Opener) ->
     assert outline == "solid"
 
 
-_VIEWERS = {
+_VIEWERS: dict[str, dict[str, Any]] = {
     "light": {},
     "dark": {"color_scheme": "dark"},
     "phone": _PHONE,

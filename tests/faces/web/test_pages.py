@@ -13,8 +13,11 @@ from monitor.faces.web.words import LANGUAGES, negotiated
 from monitor.samples import Expected
 from tests.faces.web import site as made
 from tests.faces.web.site import EVIL, LONG, LONG_ROUNDS, MARKUP, SAMPLE, TALK, Site
+from tools import vendor
 
 _TEMPLATES = Path("monitor/faces/web/templates")
+#: The others are shown before it is known who asks, in both languages at once, or are somebody else's program.
+_PAGE_TEMPLATES = [path for path in _TEMPLATES.iterdir() if path.name not in ("login.html", "api.html")]
 _STATIC = Path("monitor/faces/web/static")
 _PAGES = ("/", "/models", "/sources", "/budgets")
 
@@ -91,7 +94,7 @@ def test_a_wrong_question_gets_a_page_that_says_what_is_right(site: Site, query:
 
 def test_the_overview_is_small_before_its_charts(site: Site) -> None:
     html = site.get("/").text
-    files = re.findall(r'(?:src|href)="(/static/[^"]+)"', html)
+    files = re.findall(r'<(?:script|link)[^>]* (?:src|href)="(/static/[^"?]+)', html)
     loaded = {name for name in files if name.endswith((".css", ".js"))}
     assert "/static/app.js" in loaded
     loaded.add("/static/locale.js")  # which app.js imports
@@ -267,7 +270,7 @@ def test_every_word_is_used_and_every_used_word_is_there() -> None:
 
 
 def test_no_word_is_left_in_a_template() -> None:
-    for path in _TEMPLATES.iterdir():
+    for path in _PAGE_TEMPLATES:
         text = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", path.read_text(), flags=re.S)
         text = re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.S)
         text = re.sub(r"<[^>]*>|&\w+;", "", text, flags=re.S)
@@ -325,12 +328,16 @@ def test_links_keep_the_prefix_of_a_reverse_proxy_whether_it_passes_it_on_or_not
 
 
 def test_no_template_has_an_address_of_its_own() -> None:
-    for path in _TEMPLATES.iterdir():
+    for path in _PAGE_TEMPLATES:
         for address in re.findall(r'(?:href|src|action)="([^"]*)"', path.read_text()):
-            assert address.startswith(("{{ link(", "{{ here(", "{{ address", "#")), f"{path}: {address}"
+            assert address.startswith(("{{ link(", "{{ here(", "{{ static(", "#")), f"{path}: {address}"
 
 
-def test_vendored_files_are_named_with_their_licence() -> None:
-    table = (_STATIC / "vendor" / "README.md").read_text()
-    for path in (_STATIC / "vendor").iterdir():
-        assert path.name == "README.md" or f"`{path.name}`" in table
+def test_vendored_libraries_are_those_of_the_command_with_their_licences() -> None:
+    folder = _STATIC / "vendor"
+    table = (folder / "README.md").read_text()
+    for library in vendor.LIBRARIES:
+        home = folder / library.package.removesuffix("-dist")
+        assert f"| {library.package} | {library.version} |" in table
+        assert {path.name for path in home.iterdir()} == {Path(name).name for name in library.files + library.licences}
+    assert len(list(folder.iterdir())) == len(vendor.LIBRARIES) + 1
