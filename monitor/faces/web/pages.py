@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -32,8 +32,8 @@ _STEPS: dict[str, tuple[Grain, ...]] = {
     "365d": ("month", "day"),
     "all": ("day", "month"),
 }
-#: With more days than that, all time is shown by month; and never more columns than the other.
-_MANY_DAYS = 62
+#: With more months than that, all time is shown by month; and never more columns than the other.
+_FEW_MONTHS = 2
 _MOST_STEPS = 366
 _TABLE_ROWS = 8
 _MOST_CHOICES = 200
@@ -59,6 +59,24 @@ def routes(runtime: Runtime) -> list[BaseRoute]:
         "/budgets": site.budgets,
     }
     return [Route(path, site.guarded(handler)) for path, handler in handlers.items()]
+
+
+class _OverTime(NamedTuple):
+    bucket: Grain
+    answer: stats.DateStats
+
+
+def _over_time(ask: Asking, period: str, bucket: str | None) -> _OverTime:
+    """Sums by the step that was picked, else by one whose columns can be told apart."""
+    days = PERIODS[period]
+    steps = next((step for step in _STEPS[period] if step == bucket), None)
+    if steps is None and days is None:
+        # Months first: where there are many, the days of all time need not be summed as well.
+        months = stats.stats_by_date(ask, bucket="month", sessions=False)
+        if len(months.rows) > _FEW_MONTHS:
+            return _OverTime("month", months)
+    steps = steps or _STEPS[period][0]
+    return _OverTime(steps, stats.stats_by_date(ask, days=days, bucket=steps, sessions=False))
 
 
 class _Site:
@@ -106,21 +124,17 @@ class _Site:
                 limit=_PAGE_SESSIONS,
                 cursor=query.get("cursor") or None,
             )
-            steps = next((step for step in _STEPS[period] if step == bucket), _STEPS[period][0])
-            dates = stats.stats_by_date(ask, days=days, bucket=steps, sessions=False)
-            if bucket is None and period == "all" and len(dates.rows) > _MANY_DAYS:
-                steps = "month"
-                dates = stats.stats_by_date(ask, bucket="month", sessions=False)
+            dates = _over_time(ask, period, bucket)
             return self._pages.page(
                 request,
                 "overview.html",
                 ask,
                 period=period,
                 periods=tuple(PERIODS),
-                bucket=steps,
+                bucket=dates.bucket,
                 buckets=_STEPS[period],
                 models=stats.stats_by_model(ask, days=days, sessions=False),
-                dates=dates,
+                dates=dates.answer,
                 most_steps=_MOST_STEPS,
                 spend=overview.spend_overview(ask),
                 budgets=budgets.budget_states(ask) if ask.book.budgets else [],
