@@ -382,7 +382,7 @@ class Runtime:
             behind,
             self.base_url,
             self.settings.zone,
-            book=self.book(),
+            book=self.book() if scope is None else self.book().of_sessions,
             scope=scope,
             signed=partial(self._signed, scope=scope) if self.links_are_signed else None,
         )

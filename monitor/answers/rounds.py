@@ -36,10 +36,12 @@ def get_round(
     round_id: str | None = None,
     *,
     include: Sequence[str] = (),
+    new_only: bool = False,
     content_scope: Sequence[str] | None = None,
 ) -> OneRound:
     """One round by its number in its session, or by its id.
 
+    With `new_only` its messages are those that it added, and `messages_from` says how many came before.
     `content_scope` holds the patterns of the sessions whose content may be included; None: all.
 
     Raises:
@@ -72,9 +74,9 @@ def get_round(
                 "The content of this session is not open to MCP clients. Its owner can open it with "
                 "`serve --content-scope PATTERN` or privacy.content_scope; figures are shown without include."
             )
-        [said] = ask.store.content([stored])
+        [said] = ask.store.content([stored], new_only=new_only)
     open_ = content_scope is None or matches(stored.round.session_id or "", content_scope)
-    row = round_row(stored, said, fields=open_)
+    row = round_row(stored, said, new_only=new_only, fields=open_)
     left_out = {name: None for name in ("system", *INCLUDABLE) if name not in include}
     if "messages" in include:
         left_out.pop("system", None)

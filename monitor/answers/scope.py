@@ -212,8 +212,22 @@ class ScopedStore:
 
     # -- sums over all sessions -------------------------------------------------------------------
 
-    def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
+    def top_sessions(self, since: int | None, limit: int, until: int | None = None) -> Sequence[SessionRecord]:
         """Refused."""
+        self._refuse()
+
+    def failed(self, since: int | None, until: int | None = None, limit: int = 10) -> Sequence[StoredRound]:
+        """Refused."""
+        self._refuse()
+
+    def slices_of(self, keys: Sequence[str], since: int | None = None, until: int | None = None) -> Sequence[Slice]:
+        """Refused: which sessions a pattern fits is not known before they are counted."""
+        self._refuse()
+
+    def buckets_of(
+        self, keys: Sequence[str], grain: Grain, timezone: str, since: int | None = None, until: int | None = None
+    ) -> list[Bucket]:
+        """Refused, as `slices_of`."""
         self._refuse()
 
     def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:

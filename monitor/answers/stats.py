@@ -106,18 +106,24 @@ def stats_by_model(
     until: str | None = None,
     days: int | None = None,
     session_key: str | None = None,
+    sessions: bool = True,
 ) -> ModelStats:
-    """Sums by model; all time where no period is given. `session_key` leaves out all other sessions."""
+    """Sums by model; all time where no period is given. `session_key` leaves out all other sessions.
+
+    Without `sessions` those of a period are not counted: over a long time nothing else takes as long.
+    """
     begin, end = period(ask, since, until, days)
-    return models_between(ask, begin, end, session_key)
+    return models_between(ask, begin, end, session_key, sessions)
 
 
-def models_between(ask: Asking, begin: int | None, end: int | None, session_key: str | None = None) -> ModelStats:
+def models_between(
+    ask: Asking, begin: int | None, end: int | None, session_key: str | None = None, sessions: bool = True
+) -> ModelStats:
     """As `stats_by_model`, between two instants in milliseconds."""
-    sessions: Mapping[str | None, int] | None = None
+    counted: Mapping[str | None, int] | None = None
     if session_key is None:
         slices = list(ask.store.slices(begin, end))
-        sessions = ask.store.sessions_by_model(begin, end)
+        counted = ask.store.sessions_by_model(begin, end) if sessions else None
     else:
         slices = list(ask.store.slices_of(key_patterns(ask, session_key), begin, end))
     by_model: dict[str | None, list[Slice]] = {}
@@ -130,7 +136,7 @@ def models_between(ask: Asking, begin: int | None, end: int | None, session_key:
             price_source=price_source(parts),
             unpriced=unpriced(parts),
             reported=reported(parts),
-            **figures(parts, None if sessions is None else sessions.get(model, 0)),
+            **figures(parts, None if counted is None else counted.get(model, 0)),
         )
         for model, parts in by_model.items()
     ]
@@ -154,22 +160,28 @@ def stats_by_date(
     since: str | None = None,
     until: str | None = None,
     session_key: str | None = None,
+    sessions: bool = True,
 ) -> DateStats:
-    """Sums by local hour, day or month; all time where no period is given. `session_key` as in `stats_by_model`."""
+    """Sums by local hour, day or month; all time where no period is given. The last two as in `stats_by_model`."""
     if timezone is not None:
         from monitor.answers.zones import named_zone  # noqa: PLC0415 - most questions name none
 
         ask = named_zone(ask, timezone)
     begin, end = period(ask, since, until, days)
-    return dates_between(ask, begin, end, bucket, session_key)
+    return dates_between(ask, begin, end, bucket, session_key, sessions)
 
 
 def dates_between(
-    ask: Asking, begin: int | None, end: int | None, bucket: Grain = "day", session_key: str | None = None
+    ask: Asking,
+    begin: int | None,
+    end: int | None,
+    bucket: Grain = "day",
+    session_key: str | None = None,
+    sessions: bool = True,
 ) -> DateStats:
     """As `stats_by_date`, between two instants in milliseconds."""
     if session_key is None:
-        buckets = ask.store.buckets(bucket, ask.timezone, begin, end)
+        buckets = ask.store.buckets(bucket, ask.timezone, begin, end, sessions=sessions)
     else:
         buckets = ask.store.buckets_of(key_patterns(ask, session_key), bucket, ask.timezone, begin, end)
     field = {"day": "date", "hour": "hour", "month": "month"}[bucket]
@@ -177,7 +189,7 @@ def dates_between(
         DateRow(
             **({field: each.label} if each.label is not None else {}),
             models=model_shares(each.slices),
-            **figures(each.slices, each.sessions),
+            **figures(each.slices, each.sessions if sessions else None),
         )
         for each in buckets
     ]

@@ -12,7 +12,8 @@ from monitor.access.tokens import Token, Tokens
 from monitor.answers.base import rfc3339
 from monitor.config import load
 from monitor.faces.cli.ask import print_table
-from monitor.faces.cli.main import NOT_FOUND, as_json, common, fail, json_text, shown
+from monitor.faces.cli.main import NOT_FOUND, as_json, common, fail, shown
+from monitor.faces.jsontext import json_text
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
