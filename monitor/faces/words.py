@@ -31,6 +31,7 @@ def language_of(environment: Mapping[str, str]) -> Language:
 
 
 CHINESE: dict[str, str] = {
+    "no price is known for {models}: `session-monitor prices missing` begins a price file for them": "{models} 没有已知价格：用 `session-monitor prices missing` 生成一份待填的价格文件",
     "pricing anew": "正在重新计价",
     "today": "今天",
     "yesterday": "昨天",

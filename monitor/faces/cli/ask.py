@@ -16,6 +16,7 @@ from monitor.faces.cli import tables
 from monitor.faces.cli.look import say
 from monitor.faces.cli.main import FAILED, USAGE, as_json, common, fail, shown
 from monitor.faces.cli.progress import read_once
+from monitor.faces.cli.strict import check_prices
 from monitor.faces.cli.tables import Column
 from monitor.faces.jsontext import json_text
 from monitor.runtime import Runtime
@@ -51,6 +52,7 @@ def print_answer(answer: Answer, json_: bool, table: Callable[[], None]) -> None
     else:
         table()
         say_if_late(answer.as_of, answer.behind_bytes)
+    check_prices(answer)
 
 
 def print_rows(
@@ -70,6 +72,7 @@ def print_rows(
     if csv_:
         tables.print_csv(columns, rows)
         say_if_late(answer.as_of, answer.behind_bytes)
+        check_prices(answer)
         return
     print_answer(answer, json_, lambda: tables.print_table(columns, rows, empty, footer=footer, zone=ask.zone))
 

@@ -14,12 +14,14 @@ from monitor.faces.cli.documents import write_documents
 from monitor.faces.cli.look import say, words
 from monitor.faces.cli.main import USAGE, common, fail
 from monitor.faces.cli.options import period_options, timezone_option
+from monitor.faces.cli.strict import check_prices, strict_prices_option
 from monitor.faces.folder import SessionFolder
 from monitor.faces.reports import FORMATS, Format, format_of, rendered, write_report
 
 
 @click.command("export")
 @common
+@strict_prices_option
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 @click.option("--format", "format_", type=click.Choice(FORMATS), help="By default what the suffix of FILE says.")
 @period_options
@@ -70,3 +72,5 @@ def export_command(
         say_if_late(made.as_of, made.behind_bytes)
     if folder is not None:
         write_documents(folder, runtime)
+    if file is not None:
+        check_prices(made)

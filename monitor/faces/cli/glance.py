@@ -14,6 +14,7 @@ from monitor.faces.cli.ask import opened, print_rows, whole_id
 from monitor.faces.cli.look import say
 from monitor.faces.cli.main import as_csv, as_json, common, shown
 from monitor.faces.cli.options import timezone_option
+from monitor.faces.cli.strict import strict_prices_option
 from monitor.faces.cli.tables import Column, on_a_line, text_of
 
 _Span = tuple[str, Totals, Change | None]
@@ -21,6 +22,7 @@ _Span = tuple[str, Totals, Change | None]
 
 @click.command("overview")
 @common
+@strict_prices_option
 @as_json
 @as_csv
 @timezone_option

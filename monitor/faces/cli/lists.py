@@ -13,10 +13,12 @@ from monitor.faces.cli.ask import opened, print_rows
 from monitor.faces.cli.look import say
 from monitor.faces.cli.main import as_csv, as_json, common
 from monitor.faces.cli.options import session_key_option, state_file_option
+from monitor.faces.cli.strict import strict_prices_option
 
 
 @click.command("list")
 @common
+@strict_prices_option
 @as_json
 @as_csv
 @click.option(

@@ -20,6 +20,7 @@ from monitor.answers.sessions import RoundRow, Session
 from monitor.faces.cli.ask import opened, say_if_late, whole_id
 from monitor.faces.cli.look import colored, say, styled
 from monitor.faces.cli.main import as_json, common, shown
+from monitor.faces.cli.strict import check_prices, strict_prices_option
 from monitor.faces.cli.tables import on_a_line, text_of
 from monitor.faces.jsontext import pieces
 from monitor.session_keys import without_additions
@@ -27,6 +28,7 @@ from monitor.session_keys import without_additions
 
 @click.command("show")
 @common
+@strict_prices_option
 @as_json
 @click.argument("session_id")
 @click.option("--rounds", type=click.IntRange(1), metavar="N", help="Only the newest N rounds.")
@@ -64,10 +66,12 @@ def show_command(
         told = documents.rounds(ask, name, newest=rounds, content=not no_content, new_only=messages == "new")
         for piece in pieces(documents.head(session), told):
             click.echo(piece, nl=False)
+        check_prices(session)
         return
     rows = each_round(ask, name, content=not no_content, new_only=True, newest=rounds)
     _print(itertools.chain(_head(session, name, ask), *(_round(row, ask) for row in rows)), no_pager)
     say_if_late(session.as_of, session.behind_bytes)
+    check_prices(session)
 
 
 def _print(lines: Iterator[str], no_pager: bool) -> None:

@@ -14,6 +14,7 @@ from monitor.faces.cli.ask import opened, print_rows
 from monitor.faces.cli.look import say
 from monitor.faces.cli.main import as_csv, as_json, common
 from monitor.faces.cli.options import period_options, session_key_option, state_file_option, timezone_option
+from monitor.faces.cli.strict import strict_prices_option
 
 
 def _nothing() -> str:
@@ -22,6 +23,7 @@ def _nothing() -> str:
 
 @click.command("stats-model")
 @common
+@strict_prices_option
 @as_json
 @as_csv
 @period_options
@@ -53,6 +55,7 @@ def stats_model_command(
 
 @click.command("stats-date")
 @common
+@strict_prices_option
 @as_json
 @as_csv
 @period_options
@@ -80,6 +83,7 @@ def stats_date_command(
 
 @click.command("stats-by")
 @common
+@strict_prices_option
 @as_json
 @as_csv
 @click.argument("dimension", type=click.Choice(groups.DIMENSIONS))
