@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
 
 from monitor.answers.base import Asking, BadQuestion, NotFound
 from monitor.answers.comparison import MOST_MODELS, WELL_KNOWN, ComparedModel, Comparison, compare_models
@@ -16,7 +18,7 @@ from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Usage
 from monitor.store.base import PricedRound
 from monitor.store.sqlite import SqliteStore
-from tests.answers.made import CNY, NOON, NOTHING, UNPRICED, USD, asking, made
+from tests.answers.made import CNY, NOON, NOTHING, UNPRICED, USD, asking, made, scattered
 
 #: 2026-02-03T00:30:00Z
 NOW = NOON + 39 * 3_600_000
@@ -306,6 +308,27 @@ def test_there_are_ten_rows_at_most_and_the_models_in_use_are_among_them(tmp_pat
     assert "claude-opus-4-6" in rows(answer)
     costs = [sum((row.cost or {}).values()) for row in answer.rows if (row.cost or {}).keys() == {"USD"}]
     assert costs == sorted(costs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scattered())
+def test_what_rounds_cost_is_told_exactly_and_no_money_is_mixed(rounds: list[PricedRound]) -> None:
+    known = Catalog.load()
+    with TemporaryDirectory() as folder:
+        ask = asking(Path(folder), rounds)
+        for name in {p.round.session_id for p in rounds} - {None}:
+            mine = [p for p in rounds if p.round.session_id == name and p.round.usage.known]
+            answer = compare_models(ask, known, name, now_ms=NOW)
+            paid: dict[str, int] = {}
+            for p in mine:
+                if p.cost.nano is not None and p.cost.currency is not None:
+                    paid[p.cost.currency] = paid.get(p.cost.currency, 0) + p.cost.nano
+            assert answer.rounds_compared == len(mine)
+            assert {c: round(value * 10**9) for c, value in (answer.cost or {}).items()} == paid
+            for row in answer.rows:
+                assert len(row.cost or {}) <= 1
+                assert (row.saving or {}).keys() <= paid.keys()
+            assert answer.advice
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path, catalog: Catalog) -> None:
