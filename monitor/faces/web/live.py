@@ -37,7 +37,7 @@ class Growth:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._streams: set[_Stream] = set()
+        self._streams: set[Stream] = set()
         self._mark: int | None = None
         self._changed = anyio.Event()
         self._wanted = anyio.Event()
@@ -84,9 +84,9 @@ class Growth:
         if self.closed or len(self._streams) >= MOST_STREAMS:
             raise HTTPException(503, "Too many pages are open that follow the log.", {"retry-after": "30"})
 
-    async def open(self, session_id: str | None, scope: scopes.Scope | None) -> _Stream:
+    async def open(self, session_id: str | None, scope: scopes.Scope | None) -> Stream:
         """Listen to one session, or to all that `scope` opens."""
-        stream = _Stream(session_id, scope)
+        stream = Stream(session_id, scope)
         first = not self._streams
         self._streams.add(stream)
         if first:
@@ -97,7 +97,7 @@ class Growth:
             stream.end()
         return stream
 
-    def leave(self, stream: _Stream) -> None:
+    def leave(self, stream: Stream) -> None:
         """Listen no longer."""
         self._streams.discard(stream)
 
@@ -108,7 +108,7 @@ class Growth:
             stream.end()
 
 
-class _Stream:
+class Stream:
     """What one listener has not been told yet."""
 
     def __init__(self, session_id: str | None, scope: scopes.Scope | None) -> None:

@@ -109,8 +109,8 @@ def label(name: str | None) -> str:
 class StoreCollector(Collector):
     """Reads everything from the store when it is asked."""
 
-    def __init__(self, runtime: Runtime, ask: Asking, labels: Labels) -> None:
-        self._runtime = runtime
+    def __init__(self, ask: Asking, labels: Labels, *, is_well: bool) -> None:
+        self._is_well = is_well
         self._ask = ask
         self._labels = labels
         self._shown_models: frozenset[str] = frozenset()
@@ -205,7 +205,7 @@ class StoreCollector(Collector):
             "session_monitor_ingest_lag_bytes", "Bytes of the logs that are not read yet.", ask.behind_bytes or 0
         )
         yield GaugeMetricFamily(
-            "session_monitor_up_to_date", "1 where some process reads the logs and keeps them.", self._runtime.is_well
+            "session_monitor_up_to_date", "1 where some process reads the logs and keeps them.", self._is_well
         )
 
 
@@ -231,7 +231,7 @@ def router(runtime: Runtime) -> APIRouter:
 
         def told(ask: Asking) -> Response:
             registry = CollectorRegistry(auto_describe=False)
-            registry.register(StoreCollector(runtime, ask, labels))
+            registry.register(StoreCollector(ask, labels, is_well=runtime.is_well))
             return Response(encode(registry), headers={"content-type": media_type})
 
         return await answered(runtime, told)

@@ -285,9 +285,9 @@ def test_the_description_is_valid_and_holds_every_endpoint(client: httpx2.Client
     named = {
         "/api/sessions", "/api/session", "/api/round", "/api/stats", "/api/models", "/api/dates", "/api/top",
         "/api/overview", "/api/anomalies", "/api/compare", "/api/budgets", "/api/sources", "/api/live",
-        "/api/usage/stats/daily", "/api/usage/stats/monthly", "/api/usage/cost_trend", "/api/usage/top_users",
-        "/api/usage/hourly", "/api/usage/slow",
-        "/api/usage/anomalies", "/api/usage/models/pricing", "/healthz", "/metrics",
+        "/api/usage/stats/daily", "/api/usage/stats/monthly", "/api/usage/cost_trend",
+        "/api/usage/top_users", "/api/usage/hourly", "/api/usage/slow", "/api/usage/anomalies",
+        "/api/usage/models/pricing", "/healthz", "/metrics",
     }  # fmt: skip
     assert named <= document["paths"].keys()
     assert not [path for path in document["paths"] if "ai_usage" in path]
