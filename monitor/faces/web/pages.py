@@ -1,4 +1,4 @@
-"""The pages: overview, session, round, models, sources, budgets. Each shows answers; nothing is worked out here."""
+"""The pages, from the overview to the budgets. Each shows answers; nothing is worked out here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from monitor.answers import budgets, health, overview, prices, sessions, spenders, stats, transcripts
+from monitor.answers.anomalies.find import find_anomalies
 from monitor.answers.base import Asking, NotFound
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
 from monitor.faces.web import conversation
@@ -36,6 +37,9 @@ _STEPS: dict[str, tuple[Grain, ...]] = {
 _FEW_MONTHS = 2
 _MOST_STEPS = 366
 _TABLE_ROWS = 8
+#: What is unusual is looked for in so many days.
+_LOOK_BACK = (1, 7, 30)
+_MOST_ANOMALIES = 50
 _MOST_CHOICES = 200
 _PAGE_SESSIONS = 20
 _PAGE_ROUNDS = 50
@@ -55,6 +59,7 @@ def routes(runtime: Runtime) -> list[BaseRoute]:
         "/session/round": site.round,
         "/session/series": site.series,
         "/models": site.models,
+        "/anomalies": site.anomalies,
         "/sources": site.sources,
         "/budgets": site.budgets,
     }
@@ -254,6 +259,16 @@ class _Site:
                 prices=prices.prices_in_use(ask, self._runtime.catalog()),
                 missing=prices.missing_prices(ask),
             )
+
+        return await self._answer(question)
+
+    async def anomalies(self, request: Request) -> Response:
+        """What is unusual, each next to what is usual."""
+        days = int(choice(request, "days", tuple(map(str, _LOOK_BACK))))
+
+        def question(ask: Asking) -> Response:
+            found = find_anomalies(ask, self._runtime.catalog, days, limit=_MOST_ANOMALIES)
+            return self._pages.page(request, "anomalies.html", ask, days=days, choices=_LOOK_BACK, found=found)
 
         return await self._answer(question)
 

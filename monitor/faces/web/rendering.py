@@ -37,6 +37,7 @@ def _environment() -> jinja2.Environment:
         number=figures.number,
         compact=figures.compact,
         money=figures.money,
+        rate=figures.rate,
         share=figures.share,
         change=figures.change,
         duration=figures.duration,
