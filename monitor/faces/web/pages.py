@@ -45,6 +45,7 @@ _PAGE_SESSIONS = 20
 _PAGE_ROUNDS = 50
 #: A chart of more rounds shows the newest: there are no more points on a screen.
 _MOST_COLUMNS = 4_000
+_LONGEST_NUMBER = 10
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -182,26 +183,27 @@ class _Site:
         )
 
     async def round(self, request: Request) -> Response:
-        """One round with everything that was said before it."""
-        session_id = request.query_params.get("id")
+        """One round with everything that was said before it: by its own id, or by its session and number."""
+        session_id = request.query_params.get("id") or None
+        round_id = request.query_params.get("round_id") or None
         number = request.query_params.get("round", "")
-        if not session_id or not number.isdecimal() or len(number) > 9:
+        numbered = session_id is not None and number.isdecimal() and len(number) < _LONGEST_NUMBER
+        if round_id is None and not numbered:
             raise HTTPException(400, "round: name a session and a number, as in ?id=agent%3Amain%3Amain&round=1")
+        which = {"number": int(number)} if round_id is None else {"round_id": round_id}
 
         def question(ask: Asking) -> Response:
-            session = sessions.get_session(ask, session_id)
-            whole = get_round(ask, session_id, int(number), include=INCLUDABLE)
-            new = get_round(ask, session_id, int(number), include=INCLUDABLE, new_only=True)
+            whole = get_round(ask, session_id, **which, include=INCLUDABLE)
+            new = get_round(ask, session_id, **which, include=INCLUDABLE, new_only=True)
+            before = whole.messages[: new.messages_from] if isinstance(whole.messages, list) else []
             return self._pages.page(
                 request,
                 "round.html",
                 ask,
-                session=session,
+                session=None if new.session_id is None else sessions.get_session(ask, new.session_id),
                 r=new,
                 said=conversation.said,
-                history=conversation.messages(whole.messages[: new.messages_from])
-                if isinstance(whole.messages, list) and new.messages_from
-                else [],
+                history=conversation.messages(before) if new.messages_from else [],
             )
 
         return await self._answer(question)

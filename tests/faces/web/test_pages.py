@@ -155,6 +155,7 @@ def test_an_unknown_session_is_a_page_with_the_closest_ids(site: Site) -> None:
     assert site.get("/session").status_code == 404
     assert site.get("/session/round", id=TALK, round=99).status_code == 404
     assert site.get("/session/round", id=TALK, round="x").status_code == 400
+    assert site.get("/session/round", round_id="x").status_code == 404
     assert site.get("/session/series", id="nobody").status_code == 404
 
 
