@@ -83,6 +83,12 @@ def money(cost: Money | None, digits: int = 4) -> Markup:
     return Markup('<span class="money">{}</span>').format(Markup("").join(parts))
 
 
+def rate(value: float, currency: str) -> Markup:
+    """A price, to its last digit."""
+    places = -int(Decimal(str(value)).normalize().as_tuple().exponent)
+    return money({currency: value}, max(2, places))
+
+
 def moment(time: str | None, zone: ZoneInfo, *, day: bool = False) -> Markup:
     """An instant in the zone of the settings; the browser shows it in the viewer's."""
     if time is None:

@@ -1,4 +1,4 @@
-"""The pages: overview, session, round, models, sources, budgets. Each shows answers; nothing is worked out here."""
+"""The pages, from the overview to the budgets. Each shows answers; nothing is worked out here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from monitor.answers import budgets, health, overview, prices, sessions, spenders, stats, transcripts
+from monitor.answers.anomalies.find import find_anomalies
 from monitor.answers.base import Asking, NotFound
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
 from monitor.faces.web import conversation
@@ -36,11 +37,15 @@ _STEPS: dict[str, tuple[Grain, ...]] = {
 _FEW_MONTHS = 2
 _MOST_STEPS = 366
 _TABLE_ROWS = 8
+#: What is unusual is looked for in so many days.
+_LOOK_BACK = (1, 7, 30)
+_MOST_ANOMALIES = 50
 _MOST_CHOICES = 200
 _PAGE_SESSIONS = 20
 _PAGE_ROUNDS = 50
 #: A chart of more rounds shows the newest: there are no more points on a screen.
 _MOST_COLUMNS = 4_000
+_LONGEST_NUMBER = 10
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -55,6 +60,7 @@ def routes(runtime: Runtime) -> list[BaseRoute]:
         "/session/round": site.round,
         "/session/series": site.series,
         "/models": site.models,
+        "/anomalies": site.anomalies,
         "/sources": site.sources,
         "/budgets": site.budgets,
     }
@@ -177,26 +183,27 @@ class _Site:
         )
 
     async def round(self, request: Request) -> Response:
-        """One round with everything that was said before it."""
-        session_id = request.query_params.get("id")
+        """One round with everything that was said before it: by its own id, or by its session and number."""
+        session_id = request.query_params.get("id") or None
+        round_id = request.query_params.get("round_id") or None
         number = request.query_params.get("round", "")
-        if not session_id or not number.isdecimal() or len(number) > 9:
+        numbered = session_id is not None and number.isdecimal() and len(number) < _LONGEST_NUMBER
+        if round_id is None and not numbered:
             raise HTTPException(400, "round: name a session and a number, as in ?id=agent%3Amain%3Amain&round=1")
+        which = {"number": int(number)} if round_id is None else {"round_id": round_id}
 
         def question(ask: Asking) -> Response:
-            session = sessions.get_session(ask, session_id)
-            whole = get_round(ask, session_id, int(number), include=INCLUDABLE)
-            new = get_round(ask, session_id, int(number), include=INCLUDABLE, new_only=True)
+            whole = get_round(ask, session_id, **which, include=INCLUDABLE)
+            new = get_round(ask, session_id, **which, include=INCLUDABLE, new_only=True)
+            before = whole.messages[: new.messages_from] if isinstance(whole.messages, list) else []
             return self._pages.page(
                 request,
                 "round.html",
                 ask,
-                session=session,
+                session=None if new.session_id is None else sessions.get_session(ask, new.session_id),
                 r=new,
                 said=conversation.said,
-                history=conversation.messages(whole.messages[: new.messages_from])
-                if isinstance(whole.messages, list) and new.messages_from
-                else [],
+                history=conversation.messages(before) if new.messages_from else [],
             )
 
         return await self._answer(question)
@@ -254,6 +261,16 @@ class _Site:
                 prices=prices.prices_in_use(ask, self._runtime.catalog()),
                 missing=prices.missing_prices(ask),
             )
+
+        return await self._answer(question)
+
+    async def anomalies(self, request: Request) -> Response:
+        """What is unusual, each next to what is usual."""
+        days = int(choice(request, "days", tuple(map(str, _LOOK_BACK))))
+
+        def question(ask: Asking) -> Response:
+            found = find_anomalies(ask, self._runtime.catalog, days, limit=_MOST_ANOMALIES)
+            return self._pages.page(request, "anomalies.html", ask, days=days, choices=_LOOK_BACK, found=found)
 
         return await self._answer(question)
 

@@ -37,12 +37,14 @@ def _environment() -> jinja2.Environment:
         number=figures.number,
         compact=figures.compact,
         money=figures.money,
+        rate=figures.rate,
         share=figures.share,
         change=figures.change,
         duration=figures.duration,
         size=figures.size,
         text=figures.text,
         text_only=lambda value: figures.text(value).striptags(),
+        key=lambda value: xxhash.xxh3_64_hexdigest(str(value).encode("utf-8", "surrogatepass")),
         tojson_text=lambda value: json.dumps(value, ensure_ascii=False),
     )
     environment.globals.update(

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from starlette.requests import Request
 
 from monitor.faces.web.rendering import here, link
@@ -19,7 +20,7 @@ _TEMPLATES = Path("monitor/faces/web/templates")
 #: The others are shown before it is known who asks, in both languages at once, or are somebody else's program.
 _PAGE_TEMPLATES = [path for path in _TEMPLATES.iterdir() if path.name not in ("login.html", "api.html")]
 _STATIC = Path("monitor/faces/web/static")
-_PAGES = ("/", "/models", "/sources", "/budgets")
+_PAGES = ("/", "/models", "/anomalies", "/sources", "/budgets")
 
 pytestmark = pytest.mark.xdist_group("pages")
 
@@ -154,6 +155,7 @@ def test_an_unknown_session_is_a_page_with_the_closest_ids(site: Site) -> None:
     assert site.get("/session").status_code == 404
     assert site.get("/session/round", id=TALK, round=99).status_code == 404
     assert site.get("/session/round", id=TALK, round="x").status_code == 400
+    assert site.get("/session/round", round_id="x").status_code == 404
     assert site.get("/session/series", id="nobody").status_code == 404
 
 
@@ -174,6 +176,15 @@ def test_models_have_their_price_and_where_it_comes_from(site: Site) -> None:
     assert "genai-prices" in html
     assert "Models without a price" in html
     assert "match = [&#34;in-house-7b&#34;]" in html
+
+
+def test_what_is_unusual_says_why_and_leads_to_it(site: Site) -> None:
+    told = site.get("/api/usage/anomalies", days=30).json()
+    html = site.get("/anomalies", days=30).text
+    assert "days: use one of" in site.get("/anomalies", days=31).text
+    for row in told.get("rows", [])[:20]:
+        assert str(escape(row["why"])) in html
+    assert "data-live-part" not in html
 
 
 def test_sources_say_what_was_skipped_and_why(site: Site) -> None:

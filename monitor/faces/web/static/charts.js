@@ -99,7 +99,7 @@ async function plot(element, { x, names, values, labels, shown, time, step, pick
   const dense = x.length > 180;
   const widest = { month: 2_419_200, day: 86_400, hour: 3_600 }[step] ?? 1;
   const fill = (name) => resolved(COLOURS[name] ?? "--fresh");
-  const axis = { stroke: quiet, font: FONT, grid: { stroke: line, width: 1 }, ticks: { show: false } };
+  const axis = { stroke: quiet, font: FONT, grid: { stroke: line, width: 1 }, ticks: { show: false, size: 0 }, gap: 6 };
   // The tallest column is drawn first, so that each shows only its own part above the one before it.
   const order = names.map((_, at) => names.length - 1 - at);
   const options = {
@@ -116,14 +116,14 @@ async function plot(element, { x, names, values, labels, shown, time, step, pick
     axes: [
       {
         ...axis,
-        size: 30,
+        size: 24,
         grid: { show: false },
         splits: time ? (_, _axis, low, high) => thinned(x, low, high, element.clientWidth / 86) : undefined,
         values: (_, ticks) => ticks.map((n) => (time ? moment(n, step) : Number.isInteger(n) ? whole(n) : "")),
       },
       {
         ...axis,
-        size: (chart, texts) => 14 + Math.max(24, ...(texts ?? []).map((text) => measured(chart.ctx, text))),
+        size: (chart, texts) => 10 + Math.max(24, ...(texts ?? []).map((text) => measured(chart.ctx, text))),
         space: 28,
         values: (_, ticks) => ticks.map((value) => shown(value, true)),
       },
@@ -195,7 +195,7 @@ async function fromSession(section) {
   const pick = (at) => {
     const article = document.getElementById(`r-${found.ids[at]}`);
     if (!article) {
-      location.href = `${section.dataset.roundPage}&round=${found.round[at]}`;
+      location.href = `${section.dataset.roundPage}?round_id=${found.ids[at]}`;
       return;
     }
     const details = article.querySelector("details");
