@@ -31,6 +31,9 @@ def language_of(environment: Mapping[str, str]) -> Language:
 
 
 CHINESE: dict[str, str] = {
+    "The log names no model yet.": "日志中还没有模型。",
+    "Nothing was counted in the present period.": "当前周期内没有任何记录。",
+    "per million tokens": "每百万词元",
     "pricing anew": "正在重新计价",
     "today": "今天",
     "yesterday": "昨天",
