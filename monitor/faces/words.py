@@ -32,6 +32,9 @@ def language_of(environment: Mapping[str, str]) -> Language:
 
 CHINESE: dict[str, str] = {
     "no price is known for {models}: `session-monitor prices missing` begins a price file for them": "{models} 没有已知价格：用 `session-monitor prices missing` 生成一份待填的价格文件",
+    "The log names no model yet.": "日志中还没有模型。",
+    "Nothing was counted in the present period.": "当前周期内没有任何记录。",
+    "per million tokens": "每百万词元",
     "pricing anew": "正在重新计价",
     "today": "今天",
     "yesterday": "昨天",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,11 +74,6 @@ def print_rows(
         check_prices(answer)
         return
     print_answer(answer, json_, lambda: tables.print_table(columns, rows, empty, footer=footer, zone=ask.zone))
-
-
-def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
-    """Print rows of texts."""
-    tables.print_table([Column(name, name, "text", itemgetter(at)) for at, name in enumerate(head)], rows, empty)
 
 
 def say_if_late(as_of: str | None, behind_bytes: int | None) -> None:

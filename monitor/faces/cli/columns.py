@@ -25,7 +25,7 @@ def of_sessions() -> list[Column[SessionRow]]:
         Column("output_tokens", "output", "count", lambda s: s.total_output_tokens, 9),
         Column("cached_tokens", "cached", "count", lambda s: s.total_cached_tokens, 11),
         Column("total_tokens", "tokens", "count", lambda s: s.total_tokens),
-        Column("cost", "cost", "money", lambda s: s.cost),
+        Column("cost", "cost", "money", lambda s: s.cost, style="cyan"),
         Column("updated_at", "updated", "time", lambda s: s.updated_at, 3),
     ]
 
@@ -64,7 +64,7 @@ def _figures() -> list[Column[Counted]]:
         Column("reasoning_tokens", "reasoning", "count", lambda r: r.reasoning_tokens, 11),
         Column("cached_tokens", "cached", "count", lambda r: r.cached_tokens, 7),
         Column("total_tokens", "tokens", "count", lambda r: r.total_tokens, 9),
-        Column("cost", "cost", "money", lambda r: r.cost),
+        Column("cost", "cost", "money", lambda r: r.cost, style="cyan"),
         Column("success_rate", "ok", "share", lambda r: r.success_rate, 4),
     ]
 

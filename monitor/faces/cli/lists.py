@@ -27,7 +27,7 @@ from monitor.faces.cli.strict import strict_prices_option
     default="updated",
     show_default=True,
 )
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @click.option("--since", metavar="TIME", help="2026-02-01, 2026-02-01T09:00, today, 7d, 12h.")
 @click.option("--until", metavar="TIME", help="As --since; a day means its end.")
 @click.option("--model", metavar="NAME", help="Only sessions that used this model.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -83,7 +84,8 @@ def watch_command(
         runtime.start()
         runtime.settle()
     try:
-        if json_ or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        drawable = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        if json_ or not drawable:
             if count == 1:
                 runtime.asking()  # one look is of what the log holds now
             _lines(look, interval, count, as_json=json_)
