@@ -31,6 +31,12 @@ def language_of(environment: Mapping[str, str]) -> Language:
 
 
 CHINESE: dict[str, str] = {
+    "There is no token yet: `session-monitor token create` makes one.": "还没有令牌：用 `session-monitor token create` 创建。",
+    "id": "编号",
+    "opens": "可见范围",
+    "made": "创建时间",
+    "ends": "到期时间",
+    "note": "备注",
     "no price is known for {models}: `session-monitor prices missing` begins a price file for them": "{models} 没有已知价格：用 `session-monitor prices missing` 生成一份待填的价格文件",
     "The log names no model yet.": "日志中还没有模型。",
     "Nothing was counted in the present period.": "当前周期内没有任何记录。",

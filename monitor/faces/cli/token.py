@@ -11,8 +11,9 @@ import click
 from monitor.access.tokens import Token, Tokens
 from monitor.answers.base import rfc3339
 from monitor.config import load
-from monitor.faces.cli.ask import print_table
-from monitor.faces.cli.main import NOT_FOUND, as_json, common, fail, shown
+from monitor.faces.cli.look import say
+from monitor.faces.cli.main import NOT_FOUND, as_json, common, fail
+from monitor.faces.cli.tables import Column, print_table
 from monitor.faces.jsontext import json_text
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -88,14 +89,14 @@ def list_command(data_dir: Path | None, config: Path | None, json_: bool, **_: o
     if json_:
         click.echo(json_text({"tokens": [_row(token) for token in made]}))
         return
-    print_table(
-        ("id", "opens", "made", "ends", "note"),
-        [
-            (token.id, shown(_opens(token)), _time(token.created_at), _end(token), shown(token.note or "-"))
-            for token in made
-        ],
-        "There is no token yet: `session-monitor token create` makes one.",
-    )
+    columns: list[Column[Token]] = [
+        Column("id", "id", "text", lambda token: token.id),
+        Column("opens", "opens", "text", _opens),
+        Column("made", "made", "text", lambda token: _time(token.created_at), 2),
+        Column("ends", "ends", "text", _end),
+        Column("note", "note", "text", lambda token: token.note or "-", 3),
+    ]
+    print_table(columns, made, say("There is no token yet: `session-monitor token create` makes one."))
 
 
 @token_command.command("revoke")
