@@ -153,7 +153,8 @@ def _candidates(
     if asked is not None:
         others = asked
     else:
-        seen = _by_rounds(ask.store.slices())
+        # Who may see some sessions only is not told which models the others use.
+        seen = _by_rounds(ask.store.slices()) if ask.scope is None else []
         makers = dict.fromkeys(_maker(catalog, model, at) for model in used)
         # The log's own models first: whoever runs the gateway has access to them.
         others = chain(seen[: 2 * MOST_MODELS], *(WELL_KNOWN.get(maker or "", ()) for maker in makers))
