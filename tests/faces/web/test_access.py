@@ -330,7 +330,7 @@ def test_a_link_that_a_counters_only_token_asked_for_opens_no_content(served: Se
 def test_a_page_shows_figures_alone_to_whom_nothing_else_is_open(served: Served, place: Place) -> None:
     token = new_token(place, "--scope", MAIN)
     with served.client(served.token) as owner, served.client(token) as client:
-        asked = {"id": MAIN, "rounds": "true", "limit": 20}
+        asked: dict[str, Any] = {"id": MAIN, "rounds": "true", "limit": 20}
         rows = [row for row in owner.get("/api/session", params=asked).json()["rounds"] if row.get("question")]
         question = rows[-1]["question"].splitlines()[0]
         assert len(question) > 10
