@@ -168,7 +168,9 @@ class _Site:
                 session = sessions.get_session(ask, session_id, detailed=True)
             except NotFound:
                 return self._no_session(request, ask, session_id)
-            rounds = rounds_of(ask, session_id, limit=_PAGE_ROUNDS, before=before, content=True, new_only=True)
+            rounds = rounds_of(
+                ask, session_id, limit=_PAGE_ROUNDS, before=before, content=ask.content_is_open, new_only=True
+            )
             return self._pages.page(
                 request, "session.html", ask, session=session, rounds=rounds, before=before, said=conversation.said
             )
@@ -193,8 +195,9 @@ class _Site:
         which = {"number": int(number)} if round_id is None else {"round_id": round_id}
 
         def question(ask: Asking) -> Response:
-            whole = get_round(ask, session_id, **which, include=INCLUDABLE)
-            new = get_round(ask, session_id, **which, include=INCLUDABLE, new_only=True)
+            said = INCLUDABLE if ask.content_is_open else ()
+            whole = get_round(ask, session_id, **which, include=said)
+            new = get_round(ask, session_id, **which, include=said, new_only=True)
             before = whole.messages[: new.messages_from] if isinstance(whole.messages, list) else []
             return self._pages.page(
                 request,
