@@ -205,12 +205,11 @@ def test_budgets_without_any_say_how_to_make_one(site: Site) -> None:
 def test_budgets_show_how_much_is_used(tmp_path: Path) -> None:
     log, expected = tmp_path / "access.log", Expected()
     made.write_log(log, expected)
-    (tmp_path / "session-monitor.toml").write_text(
+    settings = (
         '[[budgets]]\nname = "all of it"\ntokens = 1000\nperiod = "session"\n'
         '[[budgets]]\nname = "today"\nlimit = "5"\ncurrency = "USD"\nperiod = "day"\n'
     )
-    rounds = expected.total.rounds
-    with made.serving(log, tmp_path / "data", rounds=rounds, cwd=tmp_path) as base:
+    with made.serving(log, tmp_path / "data", rounds=expected.total.rounds, settings=settings) as base:
         site = Site(base, log, expected)
         html = site.get("/budgets").text
         assert "today" in html
