@@ -255,7 +255,9 @@ def _brightness(colour: str) -> float:
     return sum(map(float, re.findall(r"\d+", colour)[:3])) / 3
 
 
-@pytest.mark.parametrize("path", ["/", "/models", "/anomalies", "/sources", "/budgets", "/session", "/session/round"])
+@pytest.mark.parametrize(
+    "path", ["/", "/models", "/compare", "/anomalies", "/sources", "/budgets", "/session", "/session/round"]
+)
 def test_nothing_is_wider_than_a_small_phone(site: Site, opened: Opener, path: str) -> None:
     query: dict[str, object] = {"id": SAMPLE, "round": 5} if path.startswith("/session") else {}
     page = opened(site.at(path, **query), **_PHONE)
@@ -296,6 +298,7 @@ def test_axe_finds_nothing_that_keeps_people_out(site: Site, opened: Opener, vie
         ("/session/round", {"id": TALK, "round": 2}),
         ("/session", {"id": EVIL}),
         ("/models", {}),
+        ("/compare", {"id": SAMPLE}),
         ("/anomalies", {"days": 30}),
         ("/sources", {}),
         ("/budgets", {}),
