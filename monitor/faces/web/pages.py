@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from monitor.answers import budgets, health, overview, prices, sessions, spenders, stats, transcripts
+from monitor.answers import budgets, comparison, health, overview, prices, sessions, spenders, stats, transcripts
 from monitor.answers.anomalies.find import find_anomalies
 from monitor.answers.base import Asking, NotFound
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
@@ -60,6 +60,7 @@ def routes(runtime: Runtime) -> list[BaseRoute]:
         "/session/round": site.round,
         "/session/series": site.series,
         "/models": site.models,
+        "/compare": site.compare,
         "/anomalies": site.anomalies,
         "/sources": site.sources,
         "/budgets": site.budgets,
@@ -264,6 +265,16 @@ class _Site:
                 prices=prices.prices_in_use(ask, self._runtime.catalog()),
                 missing=prices.missing_prices(ask),
             )
+
+        return await self._answer(question)
+
+    async def compare(self, request: Request) -> Response:
+        """What the same tokens would have cost on other models."""
+        session_id = request.query_params.get("id") or None
+
+        def question(ask: Asking) -> Response:
+            found = comparison.compare_models(ask, self._runtime.catalog(), session_id)
+            return self._pages.page(request, "compare.html", ask, found=found)
 
         return await self._answer(question)
 
