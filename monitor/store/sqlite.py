@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, sums, writing
+from monitor.store import alerts, asking, calls, rollups, sums
 from monitor.store.base import (
     Added,
     Alert,
@@ -29,6 +29,7 @@ from monitor.store.base import (
     Dimension,
     Grain,
     Pricing,
+    Removed,
     RepricedRounds,
     RoundPage,
     SessionPage,
@@ -124,6 +125,37 @@ class SqliteStore:
             raise StoreError(f"{self.path} was opened for reading only")
         with self._lock, explaining(self.path):
             return self._writer.add(batch, self.price_version)
+
+    def origins(self) -> list[str]:
+        """The files whose rounds can be taken back out, by the names that batches gave them."""
+        return self._ask(
+            lambda db, _: [
+                row[0]
+                for row in db.execute(
+                    "SELECT n.value FROM name AS n WHERE EXISTS (SELECT 1 FROM origin WHERE file = n.id) ORDER BY 1"
+                )
+            ],
+            [],
+        )
+
+    def remove(
+        self,
+        origin: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        checkpoints: Sequence[bytes] = (),
+        for_good: bool = False,
+    ) -> Removed:
+        """Take the rounds of a file back out of every figure, those of [since, until) where given.
+
+        Raises:
+            StoreError: opened for reading only, or the disk is full or broken.
+        """
+        if self._writer is None:
+            raise StoreError(f"{self.path} was opened for reading only")
+        with self._lock, explaining(self.path):
+            return Removed(*self._writer.remove(origin, since, until, checkpoints, for_good=for_good))
 
     def reprice(
         self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None
@@ -376,9 +408,9 @@ def _text(asked: str) -> str:
 
 def _verify(db: sqlite3.Connection) -> list[str]:
     problems = [row[0] for row in db.execute("PRAGMA quick_check") if row[0] != "ok"]
-    for table, (columns, _) in writing.ROLLUPS.items():
+    for table, (columns, _) in rollups.ROLLUPS.items():
         kept = set(db.execute(f"SELECT {columns}, {', '.join(COUNTS)} FROM {table}"))
-        right = {tuple(row) for row in writing.recomputed(db, table)}
+        right = {tuple(row) for row in rollups.recomputed(db, table)}
         problems += [f"{table}: {row} is kept, and no rounds add up to it" for row in sorted(kept - right, key=str)[:3]]
         problems += [
             f"{table}: the rounds add up to {row}, which is missing" for row in sorted(right - kept, key=str)[:3]
@@ -388,4 +420,9 @@ def _verify(db: sqlite3.Connection) -> list[str]:
         "(SELECT sid, count(*) AS n FROM round GROUP BY sid) AS r USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
     ):
         problems.append(f"session {sid}: {rounds} rounds are kept as its total, {right_rounds} are there")
+    for rid, counted in db.execute(
+        "SELECT w.rid, w.counted FROM witness AS w WHERE NOT EXISTS (SELECT 1 FROM round WHERE rid = w.counted) "
+        "OR (w.rid != w.counted AND EXISTS (SELECT 1 FROM round WHERE rid = w.rid)) LIMIT 3"
+    ):
+        problems.append(f"witness {rid}: stands behind round {counted}, and one of them counts wrongly")
     return problems
