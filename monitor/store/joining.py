@@ -61,8 +61,8 @@ class _Entry(msgspec.Struct):
     new: BatchRow | None = None
     #: The row of ``round`` under its id as it stands.
     present: Row | None = None
-    #: Whether it stands in ``witness``.
-    kept: bool = False
+    #: The round that it stood behind before, where it stands in ``witness``.
+    counted: int | None = None
 
 
 class Joined(msgspec.Struct):
@@ -74,8 +74,8 @@ class Joined(msgspec.Struct):
     rows: list[BatchRow] = []
     #: Sessions that may be empty then.
     sessions: set[int] = set()
-    #: Source bits of sessions whose rounds stay as they are.
-    seen_by: list[tuple[int, int]] = []
+    #: Sessions whose rounds stay as they are and were seen by other sources than before, with the bits of these.
+    seen: dict[int, int] = {}
     witnesses: list[tuple[Any, ...]] = []
     alone: list[int] = []
 
@@ -87,7 +87,7 @@ class Joined(msgspec.Struct):
             f"INSERT OR REPLACE INTO witness ({WITNESS_NAMES}, counted) VALUES ({marks})",
             self.witnesses,
         )
-        db.executemany("UPDATE session SET sources = sources | ? WHERE sid = ?", self.seen_by)
+        db.executemany("UPDATE session SET sources = sources | ?2 WHERE sid = ?1", self.seen.items())
 
 
 class Joiner:
@@ -178,6 +178,9 @@ class Joiner:
                 if entry.present is not None:
                     joined.out.append(entry.row.rid)
                 joined.alone.append(entry.row.rid)
+                # Whatever it stood behind has one witness less, even where nothing else changes.
+                for (sid,) in self._db.execute("SELECT sid FROM round WHERE rid = ?", (entry.counted,)).fetchall():
+                    joined.seen.setdefault(sid, 0)
                 continue
             if cluster and _apart(entry.row.rid, cluster[-1].row.rid) > APART_MS:
                 self._count(joined, cluster)
@@ -200,21 +203,23 @@ class Joiner:
             group = behind.get(entry.row.rid)
             if group is not None:
                 group.sort(key=lambda e: (e is not entry, e.kind, e.row.rid))
-            self._move(joined, entry, group)
+            before = _bits(e for e in cluster if e is entry or e.counted == entry.row.rid)
+            self._move(joined, entry, group, before)
         for rid, group in behind.items():
             for entry in group:
                 if together:
                     joined.witnesses.append((*entry.row._replace(sid=entry.session), rid))
-                elif entry.kept:
+                elif entry.counted is not None:
                     joined.alone.append(entry.row.rid)
 
-    def _move(self, joined: Joined, entry: _Entry, group: list[_Entry] | None) -> None:
-        """Let a round count for `group`, or for nothing where that is None."""
+    def _move(self, joined: Joined, entry: _Entry, group: list[_Entry] | None, before: int) -> None:
+        """Let a round count for `group`, or for nothing where that is None; `before` are the sources that saw it."""
         wanted = None if group is None else self._merged(group)
         if entry.present is not None:
             if wanted == entry.present:
-                if group is not None and len(group) > 1:
-                    joined.seen_by.append((_bits(group), entry.present.sid))
+                if group is not None and _bits(group) != before:
+                    sid = entry.present.sid
+                    joined.seen[sid] = joined.seen.get(sid, 0) | _bits(group)
                 return
             joined.out.append(entry.row.rid)
         if wanted is not None and group is not None:
@@ -253,13 +258,13 @@ class Joiner:
             )
         }
         entries = []
-        for row in db.execute(
-            f"SELECT {WITNESS_NAMES} FROM witness WHERE response_id = ? AND rid BETWEEN ? AND ?", between
+        for *row, counted in db.execute(
+            f"SELECT {WITNESS_NAMES}, counted FROM witness WHERE response_id = ? AND rid BETWEEN ? AND ?", between
         ).fetchall():
             own = Row(*row)
             facet = self._facet(own.facet)
             there = present.pop(own.rid, None)
-            entries.append(_Entry(own, own.sid, self._kind(facet[0]), facet, present=there, kept=True))
+            entries.append(_Entry(own, own.sid, self._kind(facet[0]), facet, present=there, counted=counted))
         for own in present.values():
             facet = self._facet(own.facet)
             entries.append(_Entry(own, self._session_name(own.sid), self._kind(facet[0]), facet, present=own))
@@ -318,7 +323,7 @@ class Joiner:
         """What counts for a call: `group` are its witnesses, the one that is believed first at the beginning."""
         lead = group[0].row
         if len(group) == 1:
-            if group[0].new is not None or not group[0].kept:
+            if group[0].new is not None or group[0].counted is None:
                 return lead
             return lead._replace(sid=self._sid(group[0], group[0].facet[1]))
         meter = next((e for e in group if e.row.input is not None or e.row.output is not None), group[0])
@@ -350,8 +355,7 @@ class Joiner:
 
     def _sid(self, named: _Entry, consumer: int) -> int:
         """The session of a call: that of the witness that names one, else the rounds of its consumer."""
-        inferred = bool(named.row.flags & INFERRED)
-        return self._places.session(self._text(named.session), self._text(consumer), inferred=inferred)
+        return self._places.session(self._text(named.session), self._text(consumer))
 
     def _tag(self, price: int, reported: int | None) -> int:
         """The price of one witness with the currency that another reports in."""

@@ -52,7 +52,7 @@ class Places:
                 self._session_facets.clear()
             agent = parts(r.session_id).agent
             facet = self._facet((r.source, r.consumer, r.route, r.function, r.user_id, agent, r.host))
-            sid = self.session(r.session_id, r.consumer, inferred=r.session_source == "inferred")
+            sid = self.session(r.session_id, r.consumer)
             self._session_facets[place] = known = (sid, facet)
         if r.session_aliases:
             for alias in r.session_aliases:
@@ -61,7 +61,7 @@ class Places:
                     self._aliases.add((alias, known[0]))
         return known
 
-    def session(self, session_id: str | None, consumer: str | None, *, inferred: bool) -> int:
+    def session(self, session_id: str | None, consumer: str | None) -> int:
         """The session with this id; without an id the rounds of a consumer that named none."""
         kind, name = (1, consumer or "") if session_id is None else (0, session_id)
         sid = self._sessions.get((kind, name))
@@ -76,11 +76,10 @@ class Places:
         if row is None:
             key = parts(session_id)
             cursor = db.execute(
-                "INSERT INTO session VALUES (NULL, ?, ?, ?, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, 0, 0)",
+                "INSERT INTO session VALUES (NULL, ?, ?, 1, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, 0, 0)",
                 (
                     kind,
                     name,
-                    inferred,
                     NEVER,
                     -1,
                     BEFORE_ALL,

@@ -93,17 +93,20 @@ def _sessions(db: sqlite3.Connection, taken: Taken, question: Question) -> None:
         "UPDATE session AS s SET inferred = NOT EXISTS (SELECT 1 FROM round WHERE sid = s.sid "
         f"AND NOT flags & {INFERRED}) WHERE {touched} AND NOT inferred"
     )
-    rows = db.execute(
-        f"SELECT sid, sources, question_at IN (SELECT rid FROM gone) FROM session WHERE {touched}"
-    ).fetchall()
-    for sid, sources, asks in rows:
+    rows = db.execute(f"SELECT sid, question_at IN (SELECT rid FROM gone) FROM session WHERE {touched}").fetchall()
+    for sid, asks in rows:
         taken.sessions.add(sid)
-        left = sum(bit for kind, bit in SOURCE_BITS.items() if sources & bit and _has_seen(db, sid, kind))
-        if left != sources:
-            db.execute("UPDATE session SET sources = ? WHERE sid = ?", (left, sid))
         if asks:
             found = _first_question(db, sid, question)
             db.execute("UPDATE session SET question = ?, question_at = ? WHERE sid = ?", (*found, sid))
+
+
+def refresh_sources(db: sqlite3.Connection, sid: int) -> None:
+    """Let a session name no kind of source any more that saw none of the rounds that are left."""
+    for (sources,) in db.execute("SELECT sources FROM session WHERE sid = ?", (sid,)).fetchall():
+        left = sum(bit for kind, bit in SOURCE_BITS.items() if sources & bit and _has_seen(db, sid, kind))
+        if left != sources:
+            db.execute("UPDATE session SET sources = ? WHERE sid = ?", (left, sid))
 
 
 def _has_seen(db: sqlite3.Connection, sid: int, kind: str) -> bool:
@@ -154,9 +157,14 @@ def leave_gaps(db: sqlite3.Connection, taken: Iterable[tuple[int, bytes]]) -> No
     `taken` are ids with what is to stand there: a key, so that its record is known and not counted again, or
     nothing, so that it may come back.
     """
-    for rid, key in sorted(taken, reverse=True):
-        if key or _in_use(db, next_id(rid)):
-            db.execute("INSERT OR REPLACE INTO gap VALUES (?, ?)", (rid, key))
+    left, marked = dict(taken), True
+    while marked:
+        marked = False
+        for rid, key in list(left.items()):
+            if key or _in_use(db, next_id(rid)):
+                db.execute("INSERT OR REPLACE INTO gap VALUES (?, ?)", (rid, key))
+                del left[rid]
+                marked = True
 
 
 def _in_use(db: sqlite3.Connection, rid: int) -> bool:

@@ -19,7 +19,7 @@ from monitor.store.counters import Counters
 from monitor.store.history import History
 from monitor.store.joining import Joined, Joiner
 from monitor.store.places import BEFORE_ALL, Places
-from monitor.store.removing import Taken, drop_empty, leave_gaps, take_out
+from monitor.store.removing import Taken, drop_empty, leave_gaps, refresh_sources, take_out
 from monitor.store.rollups import QUARTER, add_batch
 from monitor.store.rows import (
     CONTENT,
@@ -147,6 +147,8 @@ class Writer:
                 taken.budgets |= counters.move()
             names += self._totals()
         joined.finish(db)
+        for sid in taken.sessions | joined.seen.keys():
+            refresh_sources(db, sid)
         if taken.sessions or joined.sessions:
             drop_empty(db, taken.sessions | joined.sessions, self.places, counters)
         alerts = counters.note(taken.budgets) if counters is not None else 0
