@@ -146,6 +146,8 @@ class Writer:
             if counters is not None:
                 taken.budgets |= counters.move()
             names += self._totals()
+        elif taken.sessions:
+            db.execute("INSERT INTO meta VALUES ('batches', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         joined.finish(db)
         for sid in taken.sessions | joined.seen.keys():
             refresh_sources(db, sid)
