@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, rollups, sums
+from monitor.store import alerts, asking, calls, rollups, sums, writing
 from monitor.store.base import (
     Added,
     Alert,

@@ -27,7 +27,7 @@ class TestSqliteStoreCalls(CallConformance):
     def place(self) -> Iterator[Open]:
         with tempfile.TemporaryDirectory() as folder:
             book = BudgetBook(BUDGETS, "Asia/Kathmandu")
-            yield lambda: SqliteStore(Path(folder), price_version=VERSION, budgets=book)
+            yield lambda other=None: SqliteStore(Path(folder), price_version=VERSION, budgets=other or book)
 
     def more(self, store: Store) -> Any:
         return {budget.name: set(store.budget_sums(budget.name)) for budget in BUDGETS}
