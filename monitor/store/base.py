@@ -455,6 +455,14 @@ class Store(Protocol):
         """Price every stored round anew, and bring all sums up to that."""
         ...
 
+    def follow(self, source: str, kind: str, settings: bytes) -> None:
+        """Remember how a source is read: its kind, and what else was set for it as a JSON object."""
+        ...
+
+    def followed(self) -> Mapping[str, tuple[str, bytes]]:
+        """How the sources that were ever followed are read: kind and settings by source."""
+        ...
+
     def origins(self) -> list[str]:
         """The files whose rounds can be taken back out, by the names that batches gave them."""
         ...

@@ -146,6 +146,8 @@ def drop_empty(db: sqlite3.Connection, sids: Iterable[int], places: Places, coun
         if kind == 0:
             db.execute("UPDATE meta SET value = value - 1 WHERE key = 'sessions'")
     if empty:
+        # Other processes that write may remember them.
+        db.execute("INSERT INTO meta VALUES ('dropped', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         places.forget_sessions()
         if counters is not None:
             counters.forget()

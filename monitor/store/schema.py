@@ -251,6 +251,10 @@ CREATE TABLE origin (
   PRIMARY KEY (file, rid)
 ) WITHOUT ROWID;
 CREATE INDEX origin_of ON origin (rid);
+CREATE TABLE followed (
+  source TEXT PRIMARY KEY,
+  kind TEXT NOT NULL, settings TEXT NOT NULL  -- JSON: how it is read, besides
+) WITHOUT ROWID;
 """
 
 

@@ -126,13 +126,34 @@ class SqliteStore:
         with self._lock, explaining(self.path):
             return self._writer.add(batch, self.price_version)
 
+    def follow(self, source: str, kind: str, settings: bytes) -> None:
+        """Remember how a source is read."""
+        if self._write_db is None:
+            raise StoreError(f"{self.path} was opened for reading only")
+        with self._lock, explaining(self.path):
+            self._write_db.execute(
+                "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", (source, kind, settings.decode())
+            )
+
+    def followed(self) -> Mapping[str, tuple[str, bytes]]:
+        """How the sources that were ever followed are read."""
+        return self._ask(
+            lambda db, _: {
+                source: (kind, text.encode()) for source, kind, text in db.execute("SELECT * FROM followed")
+            },
+            {},
+        )
+
     def origins(self) -> list[str]:
         """The files whose rounds can be taken back out, by the names that batches gave them."""
         return self._ask(
             lambda db, _: [
                 row[0]
                 for row in db.execute(
-                    "SELECT n.value FROM name AS n WHERE EXISTS (SELECT 1 FROM origin WHERE file = n.id) ORDER BY 1"
+                    # From each file to the next by the index, past all their rounds.
+                    "WITH RECURSIVE f (file) AS (SELECT min(file) FROM origin UNION ALL "
+                    "SELECT (SELECT min(file) FROM origin WHERE file > f.file) FROM f WHERE f.file IS NOT NULL) "
+                    "SELECT value FROM f JOIN name ON id = f.file ORDER BY value"
                 )
             ],
             [],

@@ -54,6 +54,8 @@ class Writer:
         self._history = history
         self._book = book
         self._counters: Counters | None = None
+        #: How often sessions were taken away, as far as this writer knows.
+        self._dropped = 0
         self.places = Places(db)
         self._joiner = Joiner(db, self.places, self._question)
         self._db.execute(BATCH_TABLE)
@@ -93,6 +95,7 @@ class Writer:
             self._history.forget()
 
     def _add(self, batch: Batch, price_version: str) -> Added:
+        self._look_for_dropped()
         new, known = self._new_rounds(batch.rounds)
         duplicates = len(batch.rounds) - len(new)
         sessions: tuple[str, ...] = ()
@@ -108,7 +111,7 @@ class Writer:
                 if said:
                     self._history.write(said)
             rows = self._rows(new, price_version)
-            sessions, alerts = self._move(self._joiner.join(rows) or Joined(rows=rows))
+            sessions, alerts = self._move(self._joiner.join(rows) or Joined(rows=rows), self._counters)
         if batch.origin is not None:
             origin = self.places.name(batch.origin)
             stand = [(origin, rid) for rid in (*known, *(rid for rid, _ in new))]
@@ -133,9 +136,9 @@ class Writer:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('as_of', ?)", (batch.as_of,))
         return Added(len(new), duplicates, sessions, alerts)
 
-    def _move(self, joined: Joined) -> tuple[tuple[str, ...], int]:
+    def _move(self, joined: Joined, counters: Counters | None) -> tuple[tuple[str, ...], int]:
         """Take out what goes and add what comes; the sessions that changed, and how many alerts wait because of it."""
-        db, counters = self._db, self._counters
+        db = self._db
         taken = take_out(db, joined.out, counters, self._question) if joined.out else Taken()
         names = self._names_of(taken.sessions)
         if joined.rows:
@@ -153,8 +156,17 @@ class Writer:
             refresh_sources(db, sid)
         if taken.sessions or joined.sessions:
             drop_empty(db, taken.sessions | joined.sessions, self.places, counters)
-        alerts = counters.note(taken.budgets) if counters is not None else 0
+        alerts = self._counters.note(taken.budgets) if self._counters is not None else 0
         return tuple(dict.fromkeys(names)), alerts
+
+    def _look_for_dropped(self) -> None:
+        """Forget the sessions where another process has taken some away."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'dropped'").fetchone()
+        if row is not None and row[0] != self._dropped:
+            self._dropped = row[0]
+            self.places.forget_sessions()
+            if self._counters is not None:
+                self._counters.forget()
 
     def _names_of(self, sids: Iterable[int]) -> tuple[str, ...]:
         rows = (
@@ -203,6 +215,7 @@ class Writer:
         self, origin: str, since: int | None, until: int | None, *, for_good: bool
     ) -> tuple[int, bool, tuple[str, ...]]:
         db = self._db
+        self._look_for_dropped()
         low = BEFORE_ALL if since is None else first_rid(since)
         high = -BEFORE_ALL - 1 if until is None else first_rid(until)
         rows = db.execute(
@@ -219,7 +232,9 @@ class Writer:
                 keys[rid] = key
         sessions: tuple[str, ...] = ()
         if keys:
-            sessions, _ = self._move(self._joiner.without(keys))
+            # Whoever has no budgets of its own leaves those that are counted right all the same.
+            counters = self._counters or Counters.as_stored(db)
+            sessions, _ = self._move(self._joiner.without(keys), counters)
             leave_gaps(db, [(rid, key if for_good else b"") for rid, key in keys.items()])
         return len(keys), len(rows) == _REMOVE_STEP, sessions
 
