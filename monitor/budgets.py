@@ -170,6 +170,11 @@ class BudgetBook(msgspec.Struct, frozen=True):
         """The zone in which days begin."""
         return ZoneInfo(self.timezone)
 
+    @property
+    def of_sessions(self) -> BudgetBook:
+        """Only the budgets that are kept per session: what they tell of one tells nothing of another."""
+        return msgspec.structs.replace(self, budgets=tuple(b for b in self.budgets if b.kept_per == "session"))
+
     def named(self, name: str) -> Budget | None:
         """The budget of this name."""
         return next((budget for budget in self.budgets if budget.name == name), None)

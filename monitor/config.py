@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -123,17 +124,72 @@ class PrivacySettings(_Section):
     allowed_paths: list[str] = []
 
 
+#: Names of this machine that no other machine reaches it by.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
 class WebSettings(_Section):
-    """Where links lead."""
+    """Where links lead, and who is let in."""
 
     base_url: str | None = None
+    #: auto: a token where the page can be reached off loopback; always: on loopback too; proxy: what stands in front
+    #: lets in only those who may see everything.
+    auth: Literal["auto", "always", "proxy"] = "auto"
+    #: Opens everything. ``auto``: one is made and told once, where there is none.
+    token: SecretStr | None = None
+    #: More names under which the page may be asked for, besides loopback, base_url's and the one listened on.
+    hosts: list[str] = []
 
     @field_validator("base_url")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("a link begins with http:// or https://")
-        return value.rstrip("/") if value else value
+        if value is None:
+            return None
+        url = _web_address(value)
+        if url is None:
+            raise ValueError("a link begins with http:// or https:// and a host name, and has no ? or #")
+        return url
+
+    @field_validator("token")
+    @classmethod
+    def _printable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]{1,512}", value.get_secret_value()):
+            raise ValueError("a token is made of up to 512 letters, digits and signs without spaces")
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
+                raise ValueError(f"{name[:60]!r} is no host name: leave out the protocol, the port and patterns")
+        return [name.lower() for name in value]
+
+    @property
+    def public(self) -> SplitResult | None:
+        """The parts of `base_url`, where that leads to this page from another machine."""
+        if self.base_url is None:
+            return None
+        parts = urlsplit(self.base_url)
+        return None if parts.hostname in LOOPBACK else parts
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether a token is asked for on loopback too."""
+        if self.auth == "proxy":
+            return False
+        return self.auth == "always" or self.token is not None or self.public is not None
+
+
+def _web_address(text: str) -> str | None:
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        return None
+    if not sound or parts.query or parts.fragment or parts.username or not re.fullmatch(r"[!-~]+", text):
+        return None
+    return text.rstrip("/")
 
 
 class PriceSettings(_Section):
@@ -317,7 +373,7 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         raise ConfigError(f"{file}: there is no such file; leave --config out to use defaults")
     for name in os.environ:
         setting = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug"):
+        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug", "lang"):
             raise ConfigError(f"{name} in the environment: there is no such setting")
     bound = type("Settings", (Settings,), {"_file": file, "__module__": __name__})
     try:
@@ -337,6 +393,19 @@ def load(config: Path | None = None, **given: Any) -> Settings:
     if file is not None:
         _relative_to(settings, file.parent)
     return settings
+
+
+def with_token(settings: Settings, token: str) -> Settings:
+    """The settings with a token from the command line.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        web = WebSettings.model_validate({**settings.web.model_dump(), "token": token})
+    except ValidationError as error:
+        raise ConfigError(f"--token: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    return settings.model_copy(update={"web": web})
 
 
 def _relative_to(settings: Settings, folder: Path) -> None:

@@ -419,8 +419,10 @@ class Ingester:
 
     # -- in the ingesting thread ------------------------------------------------------------------
 
-    def once(self) -> int:
+    def once(self, on_batch: Callable[[], None] | None = None) -> int:
         """One pass over everything that is there now; gives the number of rounds that were new.
+
+        `on_batch` is called whenever a piece of the logs has been kept.
 
         Raises:
             sqlite3.Error, OSError: what was read could not be kept; the next pass reads it again.
@@ -442,6 +444,8 @@ class Ingester:
                     moved = True
                     if self._on_added is not None and added.rounds:
                         self._on_added(added)
+                    if on_batch is not None:
+                        on_batch()
                     if self._stop.is_set():
                         return new
             except BaseException:
@@ -466,6 +470,10 @@ class Ingester:
             self._failure = None
             self._changed.notify_all()
         return new
+
+    def pending_bytes(self) -> int:
+        """Bytes of the logs, rotated and compressed ones too, that are still to be read."""
+        return sum(source.tail.pending_bytes() for source in self.sources if isinstance(source, LogSource))
 
     def run(self) -> None:
         """Follow the sources until `stop`. A failure is logged, reported and tried again, never fatal."""

@@ -10,18 +10,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from monitor import __version__
+from monitor.access import links
+from monitor.access.links import Signer
 from monitor.answers.base import Asking
 from monitor.answers.budgets import failed_channels
 from monitor.answers.health import SourceStanding, Standing
+from monitor.answers.scope import ASKED_BY, Scope, ScopedStore
 from monitor.budgets import BudgetBook, Exchange
 from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, check_allowed
-from monitor.store.base import Added, RepricedRounds, SessionQuery
+from monitor.store.base import Added, RepricedRounds, SessionQuery, Store
 from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
@@ -45,6 +49,15 @@ _TAKE_OVER_S = 2.0
 #: How long an answer waits for the log: in the ingesting process, and for another process to ingest.
 _DRAIN_S = 2.0
 _WAIT_FOR_OTHER_S = 0.5
+
+
+class _Address(NamedTuple):
+    """What a process tells of the page that it serves."""
+
+    url: str
+    pid: int
+    #: A token is asked for there.
+    guarded: bool
 
 
 class Runtime:
@@ -74,6 +87,8 @@ class Runtime:
         self._live: LiveCatalog | None = None
         self._book: BudgetBook | None = None
         self._teller: Teller | None = None
+        self._guarded = False
+        self._signer = Signer(self.folder)
         self._start_failure: str | None = None
 
     # -- what is followed -------------------------------------------------------------------------
@@ -177,7 +192,7 @@ class Runtime:
                 self._start_failure = None
                 self._settled.set()
                 if self._address is not None:
-                    self.publish_address(self._address)
+                    self.publish_address(self._address, guarded=self._guarded)
                 if on_lock is not None:
                     on_lock()
                 ingester.run()
@@ -350,6 +365,12 @@ class Runtime:
         """Whether this process is the one that reads the logs."""
         return self._ingester is not None
 
+    @property
+    def is_well(self) -> bool:
+        """Whether some process reads the logs, and this one can keep what it reads."""
+        ingester = self._ingester
+        return self.ingester_alive() and (ingester is None or ingester.failure is None)
+
     def standing(self) -> Standing:
         """How the sources stand, as far as this process can tell."""
         ingester = self._ingester
@@ -407,10 +428,35 @@ class Runtime:
         Without `wait` it comes at once, and `behind_bytes` says whether there was something to wait for.
         """
         as_of, behind = self._fresh(wait) if fresh else (self.store.as_of(), None)
-        return Asking(self.store, as_of, behind, self.base_url, self.settings.zone, self.book())
+        scope = ASKED_BY.get()
+        return Asking(
+            self.view,
+            as_of,
+            behind,
+            self.base_url,
+            self.settings.zone,
+            book=self.book() if scope is None else self.book().of_sessions,
+            scope=scope,
+            signed=partial(self._signed, scope=scope) if self.links_are_signed else None,
+        )
+
+    @property
+    def view(self) -> Store:
+        """The store as the asker may see it."""
+        scope = ASKED_BY.get()
+        return self.store if scope is None else ScopedStore(self.store, scope)
+
+    def content_scope(self) -> tuple[str, ...]:
+        """Patterns of the sessions whose content MCP clients may read: of the settings, or of the asker's token."""
+        scope = ASKED_BY.get()
+        if scope is None:
+            return tuple(self.settings.privacy.content_scope)
+        return scope.patterns if scope.content else ()
 
     def session_link(self, session_id: str) -> str:
-        """The link to a session's page."""
+        """The link to a session's page, for whoever gets it."""
+        if self.links_are_signed:
+            return self._signed(session_id, scope=None)[0]
         return Asking(self.store, base_url=self.base_url).url(session_id)
 
     def _fresh(self, wait: bool) -> tuple[int | None, int | None]:
@@ -510,16 +556,39 @@ class Runtime:
         """What links begin with: as configured, else the address of the process that serves the page."""
         return self.settings.web.base_url or self.published_address() or "http://localhost:8888"
 
-    def publish_address(self, url: str) -> None:
-        """Tell other processes where this one serves the page. Of several the one that ingests is named."""
+    @property
+    def links_are_signed(self) -> bool:
+        """Whether the page that links lead to asks for a token, so that a link must open its session by itself."""
+        if self.settings.web.needs_token or self._guarded:
+            return True
+        told = self._told() if self._address is None and self.settings.web.auth != "proxy" else None
+        return told is not None and told.guarded
+
+    @property
+    def signer(self) -> Signer:
+        """Signs links and cookies."""
+        return self._signer
+
+    def _signed(self, session_id: str, *, scope: Scope | None) -> tuple[str, int]:
+        content = scope is None or scope.content
+        return links.link(
+            self._signer, self.base_url, session_id, content=content, until=None if scope is None else scope.until
+        )
+
+    def publish_address(self, url: str, *, guarded: bool = False) -> None:
+        """Tell other processes where this one serves the page. Of several the one that ingests is named.
+
+        `guarded`: a token is asked for there.
+        """
         self._make_folder()
-        self._address = url
-        if not self.is_ingesting and self._told() not in (None, (url, os.getpid())):
+        self._address, self._guarded = url, guarded
+        told = self._told()
+        if not self.is_ingesting and told is not None and (told.url, told.pid) != (url, os.getpid()):
             return
         path = self.folder / ADDRESS_NAME
         temporary = path.with_suffix(f".{os.getpid()}")
         try:
-            temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+            temporary.write_text(json.dumps({"url": url, "pid": os.getpid(), "guarded": guarded}))
             temporary.chmod(0o600)
             temporary.replace(path)
         except OSError as error:
@@ -529,16 +598,16 @@ class Runtime:
         """Stop telling it."""
         if self._address is not None:
             told, self._address = self._told(), None
-            if told is not None and told[1] == os.getpid():
+            if told is not None and told.pid == os.getpid():
                 with contextlib.suppress(OSError):
                     (self.folder / ADDRESS_NAME).unlink()
 
-    def _told(self) -> tuple[str, int] | None:
+    def _told(self) -> _Address | None:
         """The published address and the process that serves it, where that one lives."""
         try:
             told = json.loads((self.folder / ADDRESS_NAME).read_text())
             os.kill(int(told["pid"]), 0)
-            return str(told["url"]), int(told["pid"])
+            return _Address(str(told["url"]), int(told["pid"]), bool(told.get("guarded")))
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
@@ -547,7 +616,7 @@ class Runtime:
         if self._address is not None:
             return self._address
         told = self._told()
-        return None if told is None else told[0]
+        return None if told is None else told.url
 
     @property
     def page_is_served(self) -> bool:

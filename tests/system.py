@@ -7,14 +7,15 @@ import shutil
 import subprocess
 import sys
 
-#: Program -> Debian package.
-NEEDED = {"logrotate": "logrotate", "systemd-analyze": "systemd"}
+#: Program -> Debian packages. The pages are looked at in a browser, in Chinese as well.
+NEEDED = {"logrotate": ("logrotate",), "systemd-analyze": ("systemd",), "chromium": ("chromium", "fonts-noto-cjk")}
 
 
 def missing() -> list[str]:
     """Packages of the programs that are not there."""
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
-    return [package for program, package in NEEDED.items() if shutil.which(program, path=path) is None]
+    absent = [packages for program, packages in NEEDED.items() if shutil.which(program, path=path) is None]
+    return [package for packages in absent for package in packages]
 
 
 def main() -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from monitor.budgets import BudgetBook
 from monitor.prices.money import NANO
 from monitor.store.base import Counts, Slice, Store
+
+if TYPE_CHECKING:
+    from monitor.answers.scope import Scope
 
 #: A name for rounds whose log line names no model.
 NO_MODEL = "(no model)"
@@ -42,6 +45,15 @@ class Asking(msgspec.Struct, frozen=True):
     timezone: str = "UTC"
     #: The budgets that are configured, and the fixed rates of exchange.
     book: BudgetBook = BudgetBook()
+    #: What the asker may see, where a token or link restricts that; `store` shows only that already.
+    scope: Scope | None = None
+    #: Gives the link to a session for somebody who has no token, and when it ends; None where nobody needs one.
+    signed: Callable[[str], tuple[str, int]] | None = None
+
+    @property
+    def content_is_open(self) -> bool:
+        """Whether what was said may be shown at all."""
+        return self.scope is None or self.scope.content
 
     @property
     def zone(self) -> ZoneInfo:
@@ -49,8 +61,12 @@ class Asking(msgspec.Struct, frozen=True):
         return ZoneInfo(self.timezone)
 
     def url(self, session_id: str) -> str:
-        """The page of a session."""
+        """The page of a session, for who may see it anyway."""
         return f"{self.base_url}/session?id={quote(session_id, safe='')}"
+
+    def link(self, session_id: str) -> tuple[str, int | None]:
+        """The page of a session for whoever gets the link, and when that ends, in seconds since 1970."""
+        return (self.url(session_id), None) if self.signed is None else self.signed(session_id)
 
     @property
     def freshness(self) -> dict[str, Any]:

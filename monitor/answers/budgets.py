@@ -119,7 +119,7 @@ def budget_states(ask: Asking) -> list[BudgetState]:
 
 def budgets_in_short(ask: Asking) -> list[SessionBudget]:
     """Every budget in a sentence, the most used first."""
-    shown = {"name", "share", "state", "text", "resets_at"}
+    shown = {"name", "period", "limit", "used", "share", "state", "text", "resets_at"}
     return [SessionBudget(**state.model_dump(include=shown)) for state in budget_states(ask)[:_IN_SHORT]]
 
 
@@ -137,7 +137,8 @@ def session_budget(ask: Asking, record: SessionRecord) -> SessionBudget | None:
     found = []
     for budget in ask.book.budgets:
         slot = budget.slot(facts)
-        if slot is not None:
+        # Who may see some sessions only must not learn from a budget what others spent.
+        if slot is not None and (ask.scope is None or budget.kept_per == "session"):
             start = budget.period_start(now, ask.book.zone)
             found.append(_state(ask, budget, slot, ask.store.budget_sums(budget.name, start, slot), start))
     if not found:

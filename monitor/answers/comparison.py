@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from pydantic import Field
 
@@ -26,13 +25,13 @@ from monitor.answers.base import (
     shown,
     unpriced,
 )
+from monitor.answers.elsewhere import Work, of_rounds, of_sums
 from monitor.answers.periods import last_days
 from monitor.answers.sessions import find
+from monitor.budgets import Exchange
 from monitor.prices import providers
 from monitor.prices.catalog import Catalog, Resolution
-from monitor.prices.rates import DAY_MS, Plan, Tier
-from monitor.rounds import MAX_PLAUSIBLE_TOKENS, UNKNOWN_TIME, Usage
-from monitor.store.base import SORT_WEIGHTS, Counts, PriceTag, Slice, StoredRound
+from monitor.store.base import SORT_WEIGHTS, Slice
 
 #: How many rounds of a session are priced anew, and how many models are shown.
 MOST_ROUNDS, MOST_MODELS = 5000, 10
@@ -53,8 +52,6 @@ WELL_KNOWN: dict[str, tuple[str, ...]] = {
     "x-ai": ("grok-4", "grok-4-fast"),
 }
 _FAMILY = {provider: family for family, lists in providers.FAMILIES.items() for provider in lists.values()}
-#: Rounds of average length that are priced at once where only sums are known, so that parts of tokens count.
-_MANY = 1000
 #: How many of the models in use are shown, where there are many.
 _MOST_CURRENT = 5
 #: Less than this is no saving worth a word.
@@ -69,12 +66,12 @@ class ComparedModel(Part):
     cost: Money | None = Field(default=None, description="At today's list price; absent where none is known.")
     cost_status: str | None = None
     saving: Money | None = Field(
-        default=None,
-        description="Against what the rounds that were paid in the same currency cost; below zero: dearer.",
+        default=None, description="Against what the rounds paid in this currency cost; below zero: dearer."
     )
     saving_rate: dict[str, float] | None = Field(default=None, description="The same as a share of what they cost.")
     limits: list[str] = Field(default=[], description="What this model can't do that the rounds needed.")
     context_window: int | None = None
+    rate: str | None = Field(default=None, description="By which fixed rate of exchange the saving is told.")
     price_source: str | None = None
 
 
@@ -95,28 +92,6 @@ class Comparison(Answer):
     check: list[str] = Field(default=[], description="What the price does not tell.")
     advice: str
     url: str | None = None
-
-
-class _Elsewhere(NamedTuple):
-    """What the work costs on another model: nano-units of its currency."""
-
-    nano: int
-    status: str
-    #: The same of the rounds that were paid in that currency alone.
-    nano_of_same: int
-
-
-class _Work(NamedTuple):
-    """What was done, and by which function its cost on another model is found."""
-
-    #: What the rounds cost, by model and price.
-    slices: list[Slice]
-    rounds: int
-    compared: int
-    longest_input: int | None
-    longest_output: int | None
-    tool_rounds: int | None
-    cost_on: Callable[[str, Resolution], _Elsewhere]
 
 
 def compare_models(
@@ -141,11 +116,12 @@ def compare_models(
         record = find(ask, session_id)
         session_id = record.session_id or session_id
         total = sum(part.counts.rounds for part in record.slices)
-        work = _of_rounds(catalog, ask.store.rounds(session_id, limit=MOST_ROUNDS).rounds, total, at)
+        work = of_rounds(catalog, ask.store.rounds(session_id, limit=MOST_ROUNDS).rounds, total, at)
     else:
         begin = last_days(DAYS, ask.zone)
-        work = _of_sums(ask.store.slices(begin))
-    rows = _rows(work, _candidates(ask, catalog, work, models, at), models) if work.compared else []
+        work = of_sums(ask.store.slices(begin))
+    candidates = _candidates(ask, catalog, work, models, at) if work.compared else {}
+    rows = _rows(work, candidates, models, ask.book.exchange)
     return Comparison(
         session_id=session_id or None,
         since=None if begin is None else rfc3339(begin),
@@ -158,120 +134,18 @@ def compare_models(
         priced_at=rfc3339(at),
         estimated=begin is not None or None,
         rows=rows,
-        check=_checks(work),
+        check=_checks(work, rows),
         advice=_advice(work, rows, bool(session_id)),
         url=ask.url(session_id) if session_id else None,
         **ask.freshness,
     )
 
 
-# -- what was done --------------------------------------------------------------------------------
-
-
-def _of_rounds(catalog: Catalog, rounds: Sequence[StoredRound], total: int, at: int) -> _Work:
-    """Rounds one by one: each is priced at its own length and hour."""
-    known = [stored for stored in rounds if stored.round.usage.known]
-    slices = [
-        Slice(
-            stored.round.model,
-            PriceTag(stored.cost.status, stored.cost.currency, stored.cost.source, stored.price_version),
-            Counts(
-                rounds=1,
-                input_tokens=stored.round.usage.input_tokens,
-                output_tokens=stored.round.usage.output_tokens,
-                reasoning_tokens=stored.round.usage.reasoning_tokens,
-                cached_tokens=stored.round.usage.cached_tokens,
-                cache_write_tokens=stored.round.usage.cache_write_tokens,
-                nano=stored.cost.nano,
-            ),
-        )
-        for stored in known
-    ]
-
-    def cost_on(model: str, price: Resolution) -> _Elsewhere:
-        nano, of_same, statuses = 0, 0, set()
-        for stored in known:
-            started = stored.round.started_at
-            # The same hour of the last day: some prices depend on it.
-            moment = at if started == UNKNOWN_TIME else at - (at - started) % DAY_MS
-            cost = catalog.cost(model, None, moment, stored.round.usage)
-            nano += cost.nano or 0
-            if stored.cost.nano is not None and stored.cost.currency == price.currency:
-                of_same += cost.nano or 0
-            statuses.add(cost.status)
-        status = next((s for s in ("unpriced", "partial", "estimated", "priced") if s in statuses), "free")
-        return _Elsewhere(nano, status, of_same)
-
-    return _Work(
-        slices,
-        total,
-        len(known),
-        max((n for s in known if (n := s.round.usage.input_tokens) is not None), default=None),
-        max((n for s in known if (n := s.round.usage.output_tokens) is not None), default=None),
-        sum(stored.round.has_tool_calls for stored in known),
-        cost_on,
-    )
-
-
-def _of_sums(slices: Sequence[Slice]) -> _Work:
-    """Sums by model: each model's rounds are priced at their average length."""
-    groups: dict[tuple[str | None, str | None], list[Counts]] = {}
-    for part in slices:
-        paid_in = None if part.counts.nano is None else part.price.currency
-        groups.setdefault((part.model, paid_in), []).append(part.counts)
-    sums = [(paid_in, added(parts)) for (_, paid_in), parts in groups.items()]
-    counted = [(paid_in, counts) for paid_in, counts in sums if counts.rounds > counts.unmetered]
-
-    def cost_on(_: str, price: Resolution) -> _Elsewhere:
-        nanos = [(paid_in, _average_cost(price, counts)) for paid_in, counts in counted]
-        of_same = sum(nano for paid_in, nano in nanos if paid_in == price.currency)
-        return _Elsewhere(sum(nano for _, nano in nanos), price.status, of_same)
-
-    metered = [part for part in slices if part.counts.rounds > part.counts.unmetered]
-    total = added(part.counts for part in slices)
-    return _Work(metered, total.rounds, total.rounds - total.unmetered, None, None, None, cost_on)
-
-
-def _average_cost(price: Resolution, counts: Counts) -> int:
-    """What rounds cost of which the sums are known, all at the tier of their average."""
-    rounds = counts.rounds - counts.unmetered
-    given, said = (counts.input_tokens or 0) / rounds, (counts.output_tokens or 0) / rounds
-    tier = next(
-        (
-            tier
-            for tier in price.tiers
-            if (tier.up_to_input is None or given <= tier.up_to_input)
-            and (tier.up_to_output is None or said <= tier.up_to_output)
-        ),
-        price.tiers[-1],
-    )
-
-    # So many that a usage still takes them for tokens and not for damage.
-    many = _MANY if (given + said) * _MANY < MAX_PLAUSIBLE_TOKENS // 4 else 1
-
-    def of_many(tokens: int | None) -> int:
-        return (tokens or 0) * many // rounds
-
-    reasoning, cached, write = map(of_many, (counts.reasoning_tokens, counts.cached_tokens, counts.cache_write_tokens))
-    usage = Usage(
-        # Some rounds tell a part and not the whole.
-        input_tokens=max(of_many(counts.input_tokens), cached + write),
-        output_tokens=max(of_many(counts.output_tokens), reasoning),
-        reasoning_tokens=reasoning,
-        cached_tokens=cached,
-        cache_write_tokens=write,
-    )
-    nano = Plan([Tier(tier.rates)]).nano(usage)
-    if tier.rates.request is not None:
-        nano += int(tier.rates.request.scaleb(9)) * (many - 1)
-    return nano * rounds // many
-
-
 # -- other models ---------------------------------------------------------------------------------
 
 
 def _candidates(
-    ask: Asking, catalog: Catalog, work: _Work, asked: Sequence[str] | None, at: int
+    ask: Asking, catalog: Catalog, work: Work, asked: Sequence[str] | None, at: int
 ) -> dict[str, Resolution]:
     """The models to compare with, each once: those in use, then the asked ones, or the log's and well-known ones."""
     used = _used(work)
@@ -296,7 +170,7 @@ def _candidates(
     return found
 
 
-def _used(work: _Work) -> list[str]:
+def _used(work: Work) -> list[str]:
     """The models that did the work, the most used first."""
     return _by_rounds(work.slices)
 
@@ -318,7 +192,9 @@ def _maker(catalog: Catalog, model: str, at: int) -> str | None:
     return maker
 
 
-def _rows(work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] | None) -> list[ComparedModel]:
+def _rows(
+    work: Work, candidates: dict[str, Resolution], asked: Sequence[str] | None, exchange: Exchange
+) -> list[ComparedModel]:
     """The models in use, the asked ones, and of the others as many of the cheapest as there is room for."""
     used = _used(work)
     actual = nano_sums(work.slices)
@@ -330,10 +206,12 @@ def _rows(work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] |
             continue
         there = work.cost_on(model, price)
         currency = price.currency or "USD"
-        # What is free saves everything, whatever it was paid in; else only the same money can be compared.
-        saved = dict(actual)
-        if price.status != "free":
-            saved = {currency: actual[currency] - there.nano_of_same} if currency in actual else {}
+        saved = {}
+        for paid_in, nano in actual.items():
+            # Nothing is nothing in any money; else only the same money can be compared, or what has a rate.
+            instead = exchange.convert(there.by_paid.get(paid_in, 0), currency, paid_in)
+            if price.status == "free" or instead is not None:
+                saved[paid_in] = nano - (instead or 0)
         row = ComparedModel(
             model=model,
             current=current,
@@ -343,6 +221,7 @@ def _rows(work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] |
             saving_rate={c: rate for c, nano in saved.items() if (rate := share(nano, actual[c])) is not None} or None,
             limits=_limits(work, price),
             context_window=price.context_window,
+            rate=next(filter(None, (exchange.rate(currency, c) for c in saved if there.nano)), None),
             price_source=price.source,
         )
         found.append((there.nano * SORT_WEIGHTS.get(currency, 1.0), row))
@@ -354,7 +233,7 @@ def _rows(work: _Work, candidates: dict[str, Resolution], asked: Sequence[str] |
     return [row for _, row in found if row.model in kept]
 
 
-def _limits(work: _Work, price: Resolution) -> list[str]:
+def _limits(work: Work, price: Resolution) -> list[str]:
     """What a model can't do that the rounds needed, as far as its list says."""
     cached = added(part.counts for part in work.slices).cached_tokens
     limits = []
@@ -368,13 +247,14 @@ def _limits(work: _Work, price: Resolution) -> list[str]:
     return limits
 
 
-def _checks(work: _Work) -> list[str]:
+def _checks(work: Work, rows: Sequence[ComparedModel]) -> list[str]:
     """What whoever changes the model should look at."""
     counts = added(part.counts for part in work.slices)
     checks = []
     if work.compared < work.rounds:
         checks.append(f"{work.compared:,} of {work.rounds:,} rounds are compared: the newest whose tokens are known.")
-    if len(nano_sums(work.slices)) > 1:
+    paid_in = nano_sums(work.slices).keys()
+    if len(paid_in) > 1 and any((row.saving or {}).keys() != paid_in for row in rows):
         checks.append("Savings are against the rounds that were paid in the same currency.")
     missing = unpriced(work.slices)
     if missing is not None:
@@ -395,7 +275,7 @@ def _checks(work: _Work) -> list[str]:
 # -- advice ---------------------------------------------------------------------------------------
 
 
-def _advice(work: _Work, rows: Sequence[ComparedModel], in_session: bool) -> str:
+def _advice(work: Work, rows: Sequence[ComparedModel], in_session: bool) -> str:
     if not work.compared:
         where = "this session" if in_session else f"the last {DAYS} days"
         return f"There is nothing to compare: no round of {where} has known tokens."
@@ -429,7 +309,8 @@ def _rate(row: ComparedModel, currency: str) -> float:
     return (row.saving_rate or {}).get(currency, 0.0)
 
 
-def _saving(work: _Work, row: ComparedModel, currency: str) -> str:
+def _saving(work: Work, row: ComparedModel, currency: str) -> str:
     sure = row.cost_status in (None, "free") and work.longest_input is not None
     about = "" if sure else "about "
-    return f"{quoted(row.model)} would have cost {about}{_rate(row, currency):.0%} less at list price"
+    rate = f" (at {row.rate})" if row.rate is not None else ""
+    return f"{quoted(row.model)} would have cost {about}{_rate(row, currency):.0%} less at list price{rate}"

@@ -66,3 +66,16 @@ def _round(row: RoundRow, content: bool) -> dict[str, Any]:
         said = ("messages", "question", "answer", "reasoning", "tool_calls")
         empty = {name: value for name, value in empty.items() if name not in said}
     return {**empty, **row.small()}
+
+
+def document_schema() -> dict[str, Any]:
+    """The JSON Schema of a document: a session's, with the fields that are always there; rounds hold what they say."""
+    schema = Session.model_json_schema()
+    schema["title"] = "SessionDocument"
+    schema["required"] = [*_SESSION_FIELDS, "rounds"]
+    for name in ("rounds_cursor", "more_models"):
+        schema["properties"].pop(name)
+    row = schema["$defs"]["RoundRow"]
+    said = ("messages", "question", "answer", "reasoning", "tool_calls")
+    row["required"] = sorted({*row["required"], *_ROUND_FIELDS} - {*said})
+    return schema

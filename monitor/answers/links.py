@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from monitor.answers.base import Answer, Asking
+from monitor.answers.base import Answer, Asking, rfc3339
 from monitor.answers.sessions import HOW_TO_FIND_YOUR_ID, find
 
 
@@ -14,6 +14,7 @@ class SessionLink(Answer):
     session_id: str | None = None
     url: str | None = None
     reachable: bool | None = Field(default=None, description="Whether a page is served now.")
+    expires_at: str | None = Field(default=None, description="The link opens the page until then, without a token.")
     note: str | None = None
 
 
@@ -28,4 +29,12 @@ def session_url(ask: Asking, session_id: str | None, *, reachable: bool) -> Sess
     record = find(ask, session_id)
     name = record.session_id or session_id
     note = None if reachable else "No page is served there now: start `session-monitor serve`."
-    return SessionLink(session_id=name, url=ask.url(name), reachable=reachable, note=note, **ask.freshness)
+    url, ends = ask.link(name)
+    return SessionLink(
+        session_id=name,
+        url=url,
+        reachable=reachable,
+        expires_at=None if ends is None else rfc3339(ends * 1000),
+        note=note,
+        **ask.freshness,
+    )

@@ -36,10 +36,12 @@ def get_round(
     round_id: str | None = None,
     *,
     include: Sequence[str] = (),
+    new_only: bool = False,
     content_scope: Sequence[str] | None = None,
 ) -> OneRound:
     """One round by its number in its session, or by its id.
 
+    With `new_only` its messages are those that it added, and `messages_from` says how many came before.
     `content_scope` holds the patterns of the sessions whose content may be included; None: all.
 
     Raises:
@@ -72,9 +74,9 @@ def get_round(
                 "The content of this session is not open to MCP clients. Its owner can open it with "
                 "`serve --content-scope PATTERN` or privacy.content_scope; figures are shown without include."
             )
-        [said] = ask.store.content([stored])
+        [said] = ask.store.content([stored], new_only=new_only)
     open_ = content_scope is None or matches(stored.round.session_id or "", content_scope)
-    row = round_row(stored, said, fields=open_)
+    row = round_row(stored, said, new_only=new_only, fields=open_)
     left_out = {name: None for name in ("system", *INCLUDABLE) if name not in include}
     if "messages" in include:
         left_out.pop("system", None)
@@ -90,14 +92,15 @@ def rounds_of(
     before: str | None = None,
     content: bool = False,
     new_only: bool = False,
+    since: int | None = None,
 ) -> Rounds:
-    """The newest `limit` rounds; `before` is the `rounds_cursor` of the page after.
+    """The newest `limit` rounds, none from before `since`; `before` is the `rounds_cursor` of the page after.
 
     Raises:
         NotFound: with the ids nearest to the asked one.
     """
     record = find(ask, session_id)
-    page = ask.store.rounds(session_id, limit=limit, before=before)
+    page = ask.store.rounds(session_id, limit=limit, before=before, since=since)
     said = list(ask.store.content(page.rounds, new_only=new_only)) if content else [None] * len(page.rounds)
     return Rounds(
         session_id=record.session_id or session_id,
@@ -108,16 +111,22 @@ def rounds_of(
 
 
 def each_round(
-    ask: Asking, session_id: str, *, content: bool = False, new_only: bool = False, newest: int | None = None
+    ask: Asking,
+    session_id: str,
+    *,
+    content: bool = False,
+    new_only: bool = False,
+    newest: int | None = None,
+    since: int | None = None,
 ) -> Iterator[RoundRow]:
-    """All rounds of a session, oldest first, without holding them all at once."""
+    """All rounds of a session, or those from a moment on, oldest first, without holding them all at once."""
     pages: list[str | None] = [None]
     # Pages come newest first; their cursors are small, so the beginning is found before anything is shown.
     left = newest
     sizes = []
     while True:
         size = _STEP if left is None else min(_STEP, left)
-        page = ask.store.rounds(session_id, limit=size, before=pages[-1])
+        page = ask.store.rounds(session_id, limit=size, before=pages[-1], since=since)
         sizes.append(size)
         if left is not None:
             left -= len(page.rounds)
@@ -125,7 +134,7 @@ def each_round(
             break
         pages.append(page.older)
     for before, size in zip(reversed(pages), reversed(sizes), strict=True):
-        page = ask.store.rounds(session_id, limit=size, before=before)
+        page = ask.store.rounds(session_id, limit=size, before=before, since=since)
         said = ask.store.content(page.rounds, new_only=new_only) if content else [None] * len(page.rounds)
         for stored, text in zip(page.rounds, said, strict=True):
             yield round_row(stored, text, new_only=new_only)

@@ -30,6 +30,7 @@ from monitor.answers.base import (
 )
 from monitor.answers.budgets import SessionBudget, own_budget, session_budget
 from monitor.answers.course import MOST_ROUNDS, Course, course
+from monitor.answers.keys import key_patterns
 from monitor.answers.periods import instant
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
@@ -228,7 +229,7 @@ def get_session(
     models = model_shares(record.slices, brief=not detailed)
     shown = models if most_models is None else _most_telling(models, most_models)
     return Session(
-        **_figures(ask, record),
+        **{**_figures(ask, record), "url": ask.link(record.session_id or session_id)[0]},
         models=shown,
         more_models=len(models) - len(shown) or None,
         combined=combined(ask, record.slices),
@@ -300,11 +301,15 @@ def list_sessions(
     model: str | None = None,
     consumer: str | None = None,
     search: str | None = None,
+    session_key: str | None = None,
     limit: int = 20,
     cursor: str | None = None,
     questions_of: tuple[str, ...] | None = None,
 ) -> SessionList:
-    """One page of sessions. First questions are searched and shown only for ids that match `questions_of`."""
+    """One page of sessions. First questions are searched and shown only for ids that match `questions_of`.
+
+    `session_key` leaves out all other sessions: it is an id, how ids begin, or a glob.
+    """
     query = SessionQuery(
         sort_by=sort_by,
         since=None if since is None else instant(since, ask.zone),
@@ -312,12 +317,13 @@ def list_sessions(
         model=model,
         consumer=consumer,
         search=search,
+        keys=None if session_key is None else key_patterns(ask, session_key),
         search_questions_of=questions_of,
         limit=limit,
         cursor=cursor,
     )
     page = ask.store.sessions(query)
-    unfiltered = cursor is None and not any((since, until, model, consumer, search))
+    unfiltered = cursor is None and not any((since, until, model, consumer, search, session_key))
     return SessionList(
         sessions=[_row(ask, record, questions_of) for record in page.sessions],
         next_cursor=page.next_cursor,

@@ -38,15 +38,18 @@ def top_spenders(
 ) -> TopSpenders:
     """The `limit` values of `dimension` that spent the most; all time where no days are given."""
     begin = None if days is None else last_days(days, ask.zone)
-    whole = added(part.counts for part in ask.store.slices(begin))
-    tokens = (whole.input_tokens or 0) + (whole.output_tokens or 0)
     found: list[tuple[str | None, list[Slice]]]
     if dimension == "session":
+        all_slices = list(ask.store.slices(begin))
         found = [(r.session_id, list(r.slices)) for r in ask.store.top_sessions(begin, limit)]
     else:
         groups = ask.store.by(_stored(dimension), begin)
+        # The values of a dimension, the absent one among them, hold every round.
+        all_slices = [part for slices in groups.values() for part in slices]
         found = [(name or None, slices) for name, slices in groups.items()]
         found.sort(key=lambda pair: (-spend(pair[1]), -sum(part.counts.rounds for part in pair[1]), pair[0] or ""))
+    whole = added(part.counts for part in all_slices)
+    tokens = (whole.input_tokens or 0) + (whole.output_tokens or 0)
     return TopSpenders(
         dimension=dimension,
         since=None if begin is None else rfc3339(begin),

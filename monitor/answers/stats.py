@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -28,6 +28,7 @@ from monitor.answers.base import (
     share,
     unpriced,
 )
+from monitor.answers.keys import key_patterns
 from monitor.answers.periods import instant, last_days
 from monitor.answers.sessions import ModelShare, model_shares
 from monitor.store.base import Grain, Slice, spend
@@ -95,15 +96,36 @@ class DateStats(Answer):
     totals: Totals
     timezone: str
     since: str | None = None
+    until: str | None = None
 
 
 def stats_by_model(
-    ask: Asking, *, since: str | None = None, until: str | None = None, days: int | None = None
+    ask: Asking,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    days: int | None = None,
+    session_key: str | None = None,
+    sessions: bool = True,
 ) -> ModelStats:
-    """Sums by model; all time where no period is given."""
+    """Sums by model; all time where no period is given. `session_key` leaves out all other sessions.
+
+    Without `sessions` those of a period are not counted: over a long time nothing else takes as long.
+    """
     begin, end = period(ask, since, until, days)
-    slices = list(ask.store.slices(begin, end))
-    sessions = ask.store.sessions_by_model(begin, end)
+    return models_between(ask, begin, end, session_key, sessions)
+
+
+def models_between(
+    ask: Asking, begin: int | None, end: int | None, session_key: str | None = None, sessions: bool = True
+) -> ModelStats:
+    """As `stats_by_model`, between two instants in milliseconds."""
+    counted: Mapping[str | None, int] | None = None
+    if session_key is None:
+        slices = list(ask.store.slices(begin, end))
+        counted = ask.store.sessions_by_model(begin, end) if sessions else None
+    else:
+        slices = list(ask.store.slices_of(key_patterns(ask, session_key), begin, end))
     by_model: dict[str | None, list[Slice]] = {}
     for part in slices:
         by_model.setdefault(part.model, []).append(part)
@@ -114,14 +136,14 @@ def stats_by_model(
             price_source=price_source(parts),
             unpriced=unpriced(parts),
             reported=reported(parts),
-            **figures(parts, sessions.get(model, 0)),
+            **figures(parts, None if counted is None else counted.get(model, 0)),
         )
         for model, parts in by_model.items()
     ]
     rows.sort(key=lambda row: (-spend(by_model[None if row.model == NO_MODEL else row.model]), -row.rounds, row.model))
     return ModelStats(
         rows=rows,
-        totals=_totals(ask, slices, begin is None and end is None),
+        totals=_totals(ask, slices, begin is None and end is None and session_key is None),
         since=None if begin is None else rfc3339(begin),
         until=None if end is None else rfc3339(end),
         price_lists=sorted({part.price.version for part in slices if part.price.version}),
@@ -137,29 +159,47 @@ def stats_by_date(
     timezone: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    session_key: str | None = None,
+    sessions: bool = True,
 ) -> DateStats:
-    """Sums by local hour, day or month; all time where no period is given."""
+    """Sums by local hour, day or month; all time where no period is given. The last two as in `stats_by_model`."""
     if timezone is not None:
         from monitor.answers.zones import named_zone  # noqa: PLC0415 - most questions name none
 
         ask = named_zone(ask, timezone)
     begin, end = period(ask, since, until, days)
-    buckets = ask.store.buckets(bucket, ask.timezone, begin, end)
+    return dates_between(ask, begin, end, bucket, session_key, sessions)
+
+
+def dates_between(
+    ask: Asking,
+    begin: int | None,
+    end: int | None,
+    bucket: Grain = "day",
+    session_key: str | None = None,
+    sessions: bool = True,
+) -> DateStats:
+    """As `stats_by_date`, between two instants in milliseconds."""
+    if session_key is None:
+        buckets = ask.store.buckets(bucket, ask.timezone, begin, end, sessions=sessions)
+    else:
+        buckets = ask.store.buckets_of(key_patterns(ask, session_key), bucket, ask.timezone, begin, end)
     field = {"day": "date", "hour": "hour", "month": "month"}[bucket]
     rows = [
         DateRow(
             **({field: each.label} if each.label is not None else {}),
             models=model_shares(each.slices),
-            **figures(each.slices, each.sessions),
+            **figures(each.slices, each.sessions if sessions else None),
         )
         for each in buckets
     ]
     slices = [part for each in buckets for part in each.slices]
     return DateStats(
         rows=rows,
-        totals=_totals(ask, slices, begin is None and end is None),
+        totals=_totals(ask, slices, begin is None and end is None and session_key is None),
         timezone=ask.timezone,
         since=None if begin is None else rfc3339(begin),
+        until=None if end is None else rfc3339(end),
         **ask.freshness,
     )
 

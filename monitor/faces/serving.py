@@ -15,10 +15,11 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 from anyio.lowlevel import current_token
-from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
 
-from monitor.config import ConfigError
+from monitor.access.tokens import AUTO, Tokens
+from monitor.config import LOOPBACK, ConfigError
+from monitor.faces.mcp import scoped
 from monitor.faces.mcp.sdk import run_on
 from monitor.faces.mcp.server import with_notices
 from monitor.runtime import Runtime
@@ -26,7 +27,9 @@ from monitor.runtime import Runtime
 log = logging.getLogger("monitor.serving")
 
 DEFAULT_PORT = 8888
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SHORT_TOKEN = 16
+#: Of the request line and the headers together.
+_MOST_HEADER_BYTES = 64 * 1024
 #: A client that lists no tools still gets its log read after this long.
 _START_ANYWAY_S = 1.5
 
@@ -40,14 +43,37 @@ def serve_http(runtime: Runtime, host: str, port: int, *, ingest: bool = True, t
     """Serve MCP at ``/mcp``, the page and the API until stopped.
 
     Raises:
-        ConfigError: the address is not on loopback, or it is taken.
+        ConfigError: a token is needed and there is none, or the address is taken.
     """
-    if host not in _LOOPBACK:
+    new_token = _see_to_token(runtime, host)
+    anyio.run(_http, runtime, host, port, ingest, text_only, new_token)
+
+
+def _see_to_token(runtime: Runtime, host: str) -> str | None:
+    """Make sure that somebody can get in where a token is needed; gives the token where one was made just now.
+
+    Raises:
+        ConfigError: there is none, and none was asked for.
+    """
+    web = runtime.settings.web
+    tokens = Tokens(runtime.folder)
+    wanted = None if web.token is None else web.token.get_secret_value()
+    if wanted is not None and wanted != AUTO:
+        if len(wanted) < _SHORT_TOKEN:
+            log.warning("the token is short enough to be guessed: `--token auto` makes a better one")
+        return None
+    opens_all = any(token.scope is None for token in tokens.usable())
+    if wanted == AUTO and not opens_all:
+        return tokens.create(note="serve --token auto")[1]
+    off_loopback = host not in LOOPBACK
+    if (off_loopback or web.needs_token) and not tokens.usable():
+        setting = "base_url" if web.auth != "always" else 'auth = "always"'
+        why = f"--http {host}" if off_loopback else f"[web] {setting}"
         raise ConfigError(
-            f"--http {host}: only loopback addresses are served, since sessions are private; "
-            "put a reverse proxy that authenticates in front, or use an SSH tunnel"
+            f"{why}: sessions are private, so a token is needed there and there is none: add `--token auto` (makes one "
+            "and prints it once) or `--token TOKEN`, or make one with `session-monitor token create`"
         )
-    anyio.run(_http, runtime, host, port, ingest, text_only)
+    return None
 
 
 async def _stdio(runtime: Runtime, web: bool, ingest: bool, text_only: bool) -> None:
@@ -111,8 +137,10 @@ class _Page:
         except OSError as error:
             log.warning("the page is not served: %s", error)
             return
-        self._runtime.publish_address(f"http://localhost:{listener.getsockname()[1]}")
-        self._server = EmbeddedServer(_uvicorn_config(app.build(self._runtime)))
+        guarded = self._runtime.settings.web.needs_token
+        self._runtime.publish_address(f"http://localhost:{listener.getsockname()[1]}", guarded=guarded)
+        web = app.build(self._runtime)
+        self._server = EmbeddedServer(_uvicorn_config(web), web.state.before_shutdown)
         try:
             await self._server.serve(sockets=[listener])
         finally:
@@ -126,9 +154,11 @@ class _Page:
                 await self._closed.wait()
 
 
-async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only: bool) -> None:
+async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only: bool, new_token: str | None) -> None:
+    from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
+
     from monitor.faces.mcp.sdk import EmbeddedServer, listening_socket  # noqa: PLC0415
-    from monitor.faces.web import app  # noqa: PLC0415
+    from monitor.faces.web import app, guard  # noqa: PLC0415
 
     try:
         listener = listening_socket(host, port)
@@ -142,22 +172,34 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
             )
         raise ConfigError(f"--http {host}:{port}: {error.strerror}: {hint}") from None
     server, notices = with_notices(runtime, text_only=text_only)
-    inner = _mcp_app(server)
+    scoped.ask_by_request(server)
+    at = guard.house(runtime.settings.web, host)
+    inner = server.streamable_http_app(
+        transport_security=TransportSecuritySettings(
+            # The guard in front of all routes has seen to host and origin, with the names that the settings add.
+            enable_dns_rebinding_protection=False
+        )
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with server.session_manager.run():
             yield
 
-    whole = app.build(runtime, extra_routes=inner.routes, lifespan=lifespan)
+    whole = app.build(runtime, at=at, extra_routes=inner.routes, lifespan=lifespan)
     port = listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    runtime.publish_address(f"http://{'localhost' if host == '127.0.0.1' else shown}:{port}")
+    reached = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else shown  # noqa: S104 - compared with
+    runtime.publish_address(f"http://{reached}:{port}", guarded=at.needs_token)
     if ingest:
         runtime.start()
     sys.stderr.write(f"page  http://{shown}:{port}/\nMCP   http://{shown}:{port}/mcp\n")
+    if new_token is not None:
+        sys.stderr.write(
+            f"token {new_token}\nIt is not shown again. Log in once with http://{reached}:{port}/?token={new_token}\n"
+        )
     sys.stderr.flush()
-    serving = EmbeddedServer(_uvicorn_config(whole))
+    serving = EmbeddedServer(_uvicorn_config(whole), whole.state.before_shutdown)
     interrupted = False
 
     async def until_signal() -> None:
@@ -178,22 +220,21 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
         raise KeyboardInterrupt
 
 
-def _mcp_app(server: MCPServer[Any]) -> Any:
-    from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
-
-    names = ("127.0.0.1", "localhost", "[::1]")
-    security = TransportSecuritySettings(
-        allowed_hosts=[form for name in names for form in (name, f"{name}:*")],
-        allowed_origins=[f"http://{name}{port}" for name in names for port in ("", ":*")],
-    )
-    return server.streamable_http_app(transport_security=security)
-
-
 def _uvicorn_config(app: Any) -> Any:
     import uvicorn  # noqa: PLC0415
 
     # uvicorn's access log would go to standard output, which belongs to MCP.
-    return uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        ws="none",
+        http="h11",
+        h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+        proxy_headers=False,
+        server_header=False,
+    )
 
 
 def first_free_port(first: int) -> int:

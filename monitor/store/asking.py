@@ -24,6 +24,7 @@ from monitor.store.base import (
     UnknownCursor,
     spend,
 )
+from monitor.store.chosen import choose
 from monitor.store.labels import Labels
 from monitor.store.rows import (
     CONTENT,
@@ -37,7 +38,7 @@ from monitor.store.rows import (
     content_key,
     started_at,
 )
-from monitor.store.schema import COUNTS, FIRST_MS, SUMS, first_rid
+from monitor.store.schema import COUNTS, FIRST_MS, QUARTER_MS, SUMS, first_rid
 
 _NEVER = 1 << 62
 _LONGEST_PART = 4096
@@ -106,13 +107,14 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
             "sid IN (SELECT sid FROM session_slice WHERE model = ifnull((SELECT id FROM name WHERE value = ?), -1))"
         )
         values.append(query.model)
+    if query.keys is not None:
+        where.append("chosen(session_id)")
+        choose(db, query.keys)
     if query.search:
         part = _like(query.search)
         question = "question LIKE ? ESCAPE '\\'"
         if query.search_questions_of is not None:
-            # What is searched must be what is shown: GLOB reads [!a] otherwise, and ends at a NUL.
-            patterns = query.search_questions_of
-            db.create_function("opened", 1, lambda name: any(fnmatchcase(name, pattern) for pattern in patterns))
+            _match(db, "opened", query.search_questions_of)
             question = f"({question} AND opened(session_id))"
         # The ids of names are few; the sessions that have them are found by them.
         where.append(
@@ -121,6 +123,9 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
             "(SELECT id FROM name WHERE value LIKE ? ESCAPE '\\'))"
         )
         values += [part] * 5
+    if query.only is not None:
+        _match(db, "listed", query.only)
+        where.append("listed(session_id)")
     filtered = len(where) > 1
     condition = " AND ".join(where)
     index = _SORT_INDEXES[query.sort_by]
@@ -148,9 +153,13 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
     return SessionPage(tuple(_records(db, labels, rows)), cursor, total)
 
 
-def top_sessions(db: sqlite3.Connection, labels: Labels, since: int | None, limit: int) -> list[SessionRecord]:
-    """The sessions that spent the most from `since` on."""
+def top_sessions(
+    db: sqlite3.Connection, labels: Labels, since: int | None, limit: int, until: int | None = None
+) -> list[SessionRecord]:
+    """The sessions that spent the most from `since` on, and before `until`."""
     low = 0 if since is None else since
+    if until is not None:
+        return _top_sessions_between(db, labels, low, until, limit)
     # A session that began in the period has its sums already; only those that began before it, or hold rounds
     # without a usable time, are summed anew.
     began = "first_at >= ?"
@@ -169,6 +178,27 @@ def top_sessions(db: sqlite3.Connection, labels: Labels, since: int | None, limi
         records += [r for (name,) in older if (r := session_record(db, labels, name, since)) is not None]
     records.sort(key=lambda r: (-spend(r.slices), -sum(part.counts.rounds for part in r.slices)))
     return records[:limit]
+
+
+def _top_sessions_between(
+    db: sqlite3.Connection, labels: Labels, low: int, until: int, limit: int
+) -> list[SessionRecord]:
+    """The sessions that spent the most in a period that is over: their rounds in it are summed anew."""
+    slices: dict[int, list[Slice]] = {}
+    for r in db.execute(
+        f"SELECT sid, model, price, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY sid, model, price",
+        (first_rid(max(low, FIRST_MS)), first_rid(max(until, FIRST_MS))),
+    ):
+        slices.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
+    found: list[SessionRecord] = []
+    dearest = sorted(slices, key=lambda sid: (-spend(slices[sid]), -sum(part.counts.rounds for part in slices[sid])))
+    for sid in dearest:
+        row = db.execute(f"SELECT {_SESSION_COLUMNS} FROM session WHERE sid = ? AND kind = 0", (sid,)).fetchone()
+        if row is not None:
+            found.append(msgspec.structs.replace(_records(db, labels, [row])[0], slices=tuple(slices[sid])))
+        if len(found) == limit:
+            break
+    return found
 
 
 def session_turns(db: sqlite3.Connection, name: str) -> list[tuple[int, int | None, int | None]]:
@@ -311,6 +341,32 @@ def one_round(
     return _stored(row, labels, earlier + 1, None if session[0] else session[1])
 
 
+def failed_rounds(
+    db: sqlite3.Connection, labels: Labels, since: int | None, until: int | None, limit: int
+) -> list[StoredRound]:
+    """The newest failed rounds of a period: only the quarters of an hour that have some are looked through."""
+    low = max(FIRST_MS, since or 0)
+    high = _NEVER if until is None else until
+    found: list[StoredRound] = []
+    quarters = db.execute(
+        "SELECT DISTINCT at FROM quarter WHERE failed > 0 AND at > ? AND at < ? ORDER BY at DESC",
+        (low - QUARTER_MS, high),
+    )
+    for (at,) in quarters:
+        begin, end = max(low, at), min(high, at + QUARTER_MS)
+        for row in db.execute(
+            f"SELECT {_ROUND_COLUMNS}, s.session_id, s.kind FROM round AS r JOIN facet AS f ON f.id = r.facet "
+            f"JOIN session AS s ON s.sid = r.sid WHERE r.rid >= ? AND r.rid < ? AND r.flags & {SUCCESS} = 0 "
+            "ORDER BY r.rid DESC LIMIT ?",
+            (first_rid(begin), first_rid(end), limit - len(found)),
+        ).fetchall():
+            (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (row[2], row[0])).fetchone()
+            found.append(_stored(row[:-2], labels, earlier + 1, None if row[-1] else row[-2]))
+        if len(found) >= limit:
+            break
+    return found
+
+
 def round_key(rid: int, key: bytes) -> bytes:
     """What names a round outside: its place and enough of its key."""
     return rid.to_bytes(8, "big", signed=True) + key[:8]
@@ -396,15 +452,27 @@ def similar_names(db: sqlite3.Connection, name: str, limit: int) -> list[str]:
     return found[:limit]
 
 
-def names_with(db: sqlite3.Connection, part: str, limit: int) -> list[str]:
-    """Session ids that contain `part`, newest first."""
+def names_with(db: sqlite3.Connection, part: str, limit: int, only: Sequence[str] | None = None) -> list[str]:
+    """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
     pattern = _like(part)
+    listed = ""
+    if only is not None:
+        _match(db, "listed", only)
+        listed = "AND listed(session_id) "
     rows = db.execute(
         "SELECT session_id FROM session INDEXED BY session_updated WHERE kind = 0 AND session_id LIKE ? ESCAPE '\\' "
-        "ORDER BY last_at DESC LIMIT ?",
+        f"{listed}ORDER BY last_at DESC LIMIT ?",
         (pattern, limit),
     )
     return [row[0] for row in rows]
+
+
+def _match(db: sqlite3.Connection, function: str, patterns: Sequence[str]) -> None:
+    """An SQL function that says whether a text matches one of `patterns`, as Python reads them.
+
+    What is found must be what is shown: SQLite's GLOB reads [!a] otherwise, and ends at a NUL.
+    """
+    db.create_function(function, 1, lambda name: any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def _like(part: str) -> str:

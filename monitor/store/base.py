@@ -20,6 +20,12 @@ Grain = Literal["hour", "day", "month"]
 Dimension = Literal["consumer", "route", "function", "agent", "host", "user_id", "source"]
 
 
+#: Which time of a round: until its answer was whole, or until its first token.
+Latency = Literal["latency", "ttft"]
+#: Rounds are counted by the first of these that is not less than their time; settled with the schema of a store.
+LATENCY_STEPS_MS = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000)
+
+
 class StoreError(Exception):
     """The store can't be used; the message names the file and the way out."""
 
@@ -203,8 +209,12 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     consumer: str | None = None
     search: str | None = None
+    #: Glob patterns of session ids, letter case included; only sessions that match one are found. None: all of them.
+    keys: tuple[str, ...] | None = None
     #: Glob patterns of the session ids whose first question may be searched; None: all of them.
     search_questions_of: tuple[str, ...] | None = None
+    #: Glob patterns of the session ids that may be listed and counted; None: all of them.
+    only: tuple[str, ...] | None = None
     limit: int = 20
     cursor: str | None = None
 
@@ -333,8 +343,22 @@ class Store(Protocol):
         """Sessions that match, a page at a time."""
         ...
 
-    def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
-        """The sessions that spent the most, their sums from `since` on."""
+    def top_sessions(self, since: int | None, limit: int, until: int | None = None) -> Sequence[SessionRecord]:
+        """The sessions that spent the most, their sums from `since` on and before `until`."""
+        ...
+
+    def failed(self, since: int | None, until: int | None = None, limit: int = 10) -> Sequence[StoredRound]:
+        """The newest rounds of a period that failed, newest first."""
+        ...
+
+    def slices_of(self, keys: Sequence[str], since: int | None = None, until: int | None = None) -> Sequence[Slice]:
+        """As `slices`, of the sessions alone whose id matches a glob pattern of `keys`."""
+        ...
+
+    def buckets_of(
+        self, keys: Sequence[str], grain: Grain, timezone: str, since: int | None = None, until: int | None = None
+    ) -> list[Bucket]:
+        """As `buckets`, of the sessions alone whose id matches a glob pattern of `keys`."""
         ...
 
     def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:
@@ -405,6 +429,10 @@ class Store(Protocol):
         """Sums by a dimension's values, each by model and price; "" is the absent value."""
         ...
 
+    def latency_steps(self) -> Mapping[tuple[Latency, str | None], tuple[int, ...]]:
+        """How many rounds of each model took how long: a number for each of LATENCY_STEPS_MS, and one for the rest."""
+        ...
+
     def session_count(self) -> int:
         """How many named sessions there are."""
         ...
@@ -413,8 +441,8 @@ class Store(Protocol):
         """Ids of sessions that look like `name`, best first."""
         ...
 
-    def names_with(self, part: str, limit: int = 100) -> list[str]:
-        """Session ids that contain `part`, newest first."""
+    def names_with(self, part: str, limit: int = 100, *, only: tuple[str, ...] | None = None) -> list[str]:
+        """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
         ...
 
     def skipped(self) -> Sequence[SkippedLines]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from monitor.store import latency
 from monitor.store.counters import Counters, Key
 from monitor.store.places import BEFORE_ALL, NEVER, Places
 from monitor.store.rollups import QUARTER, SPEND, fill_batch, subtract_batch, tidy
@@ -46,6 +47,7 @@ def take_out(db: sqlite3.Connection, rids: Iterable[int], counters: Counters | N
     if counters is not None:
         taken.budgets = counters.move(-1)
     subtract_batch(db)
+    latency.count(db, sign=-1)
     db.execute("DELETE FROM round WHERE rid IN (SELECT rid FROM gone)")
     tidy(db)
     db.execute(

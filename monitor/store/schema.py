@@ -227,6 +227,14 @@ CREATE INDEX delivery_waiting ON delivery (next_at) WHERE state = 'waiting';
 
 
 def _third(db: sqlite3.Connection) -> None:
+    """How long answers took, counted by steps."""
+    from monitor.store import latency  # noqa: PLC0415 - it is told of the schema, once
+
+    db.execute(latency.TABLE)
+    latency.count(db, "round")
+
+
+def _fourth(db: sqlite3.Connection) -> None:
     """Calls that several sources saw, and which file a usage record came from."""
     columns = _ROUND_COLUMNS.replace("sid INTEGER", "session INTEGER")
     for statement in _THIRD_TABLES.format(columns=columns).split(";\n"):
@@ -259,7 +267,7 @@ CREATE TABLE followed (
 
 
 #: One step a schema version, in order; a released step is never edited.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third, _fourth)
 VERSION = len(MIGRATIONS)
 
 

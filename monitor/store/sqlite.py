@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, rollups, sums, writing
+from monitor.store import alerts, asking, calls, chosen, latency, rollups, sums, writing
 from monitor.store.base import (
     Added,
     Alert,
@@ -28,6 +28,7 @@ from monitor.store.base import (
     Delivery,
     Dimension,
     Grain,
+    Latency,
     Pricing,
     Removed,
     RepricedRounds,
@@ -47,11 +48,13 @@ from monitor.store.labels import Labels
 from monitor.store.schema import COUNTS, connect, explaining
 
 DATABASE = "monitor.db"
+#: Connections that wait for the next question; more are opened when more is asked at once.
+_KEPT_READERS = 8
 _T = TypeVar("_T")
 
 
 class _Reader:
-    """One thread's connection, and the labels that it has seen."""
+    """A connection, and the labels that it has seen."""
 
     def __init__(self, path: Path, history_folder: Path) -> None:
         self.db = connect(path, read_only=True)
@@ -98,9 +101,10 @@ class SqliteStore:
         self.folder = folder
         self.path = folder / DATABASE
         self.price_version = price_version
-        self._readers = threading.local()
-        self._all_readers: list[_Reader] = []
+        self._readers: list[_Reader] = []
+        self._free_readers: list[_Reader] = []
         self._lock = threading.Lock()
+        self._reader_lock = threading.Lock()
         self._writer: writing.Writer | None = None
         self._write_db: sqlite3.Connection | None = None
         self._write_history: History | None = None
@@ -221,25 +225,43 @@ class SqliteStore:
 
     @contextmanager
     def _snapshot(self) -> Iterator[_Reader | None]:
-        """A connection of this thread in a read transaction; None where nothing has been stored yet."""
-        reader: _Reader | None = getattr(self._readers, "reader", None)
-        if reader is None:
-            try:
-                reader = _Reader(self.path, self.folder)
-            except FileNotFoundError:
-                yield None
+        """A connection of this question alone, in a read transaction; None where nothing has been stored yet."""
+        try:
+            reader = self._take()
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            with explaining(self.path):
+                reader.db.execute("BEGIN")
+                try:
+                    yield reader
+                finally:
+                    # Some failures end the transaction by themselves.
+                    if reader.db.in_transaction:
+                        reader.db.execute("COMMIT")
+        finally:
+            self._give_back(reader)
+
+    def _take(self) -> _Reader:
+        # Threads come and go with the load, so a connection does not belong to one.
+        with self._reader_lock:
+            if self._free_readers:
+                return self._free_readers.pop()
+        reader = _Reader(self.path, self.folder)
+        with self._reader_lock:
+            self._readers.append(reader)
+        return reader
+
+    def _give_back(self, reader: _Reader) -> None:
+        with self._reader_lock:
+            if reader not in self._readers:
+                return  # the store was closed meanwhile
+            if len(self._free_readers) < _KEPT_READERS:
+                self._free_readers.append(reader)
                 return
-            self._readers.reader = reader
-            with self._lock:
-                self._all_readers.append(reader)
-        with explaining(self.path):
-            reader.db.execute("BEGIN")
-            try:
-                yield reader
-            finally:
-                # Some failures end the transaction by themselves.
-                if reader.db.in_transaction:
-                    reader.db.execute("COMMIT")
+            self._readers.remove(reader)
+        reader.close()
 
     def _ask(self, question: Callable[[sqlite3.Connection, Labels], _T], nothing: _T) -> _T:
         with self._snapshot() as reader:
@@ -278,9 +300,23 @@ class SqliteStore:
             query = msgspec.structs.replace(query, **texts)
         return self._ask(lambda db, labels: asking.session_page(db, labels, query), SessionPage((), None, 0))
 
-    def top_sessions(self, since: int | None, limit: int) -> Sequence[SessionRecord]:
-        """The sessions that spent the most, their sums from `since` on."""
-        return self._ask(lambda db, labels: asking.top_sessions(db, labels, since, limit), [])
+    def top_sessions(self, since: int | None, limit: int, until: int | None = None) -> Sequence[SessionRecord]:
+        """The sessions that spent the most, their sums from `since` on and before `until`."""
+        return self._ask(lambda db, labels: asking.top_sessions(db, labels, since, limit, until), [])
+
+    def failed(self, since: int | None, until: int | None = None, limit: int = 10) -> Sequence[StoredRound]:
+        """The newest rounds of a period that failed, newest first."""
+        return self._ask(lambda db, labels: asking.failed_rounds(db, labels, since, until, limit), [])
+
+    def slices_of(self, keys: Sequence[str], since: int | None = None, until: int | None = None) -> Sequence[Slice]:
+        """Sums by model and price of the sessions whose id matches a glob pattern of `keys`."""
+        return self._ask(lambda db, labels: chosen.slices_of(db, labels, keys, since, until), [])
+
+    def buckets_of(
+        self, keys: Sequence[str], grain: Grain, timezone: str, since: int | None = None, until: int | None = None
+    ) -> list[Bucket]:
+        """Sums by local time of the sessions whose id matches a glob pattern of `keys`."""
+        return self._ask(lambda db, labels: chosen.buckets_of(db, labels, keys, grain, timezone, since, until), [])
 
     def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:
         """(start in ms, user messages, opening) of each round of a session that tells any of them, in order."""
@@ -360,6 +396,10 @@ class SqliteStore:
         """Sums by a dimension's values."""
         return self._ask(lambda db, labels: sums.dimension_slices(db, labels, dimension, since, until), {})
 
+    def latency_steps(self) -> Mapping[tuple[Latency, str | None], tuple[int, ...]]:
+        """How many rounds of each model took how long."""
+        return self._ask(latency.steps, {})
+
     def session_count(self) -> int:
         """How many named sessions there are."""
         return self._ask(lambda db, _: asking.count_sessions(db), 0)
@@ -368,9 +408,9 @@ class SqliteStore:
         """Ids of sessions that look like `name`, best first."""
         return self._ask(lambda db, _: asking.similar_names(db, _text(name), limit), [])
 
-    def names_with(self, part: str, limit: int = 100) -> list[str]:
-        """Session ids that contain `part`, newest first."""
-        return self._ask(lambda db, _: asking.names_with(db, _text(part), limit), [])
+    def names_with(self, part: str, limit: int = 100, *, only: tuple[str, ...] | None = None) -> list[str]:
+        """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
+        return self._ask(lambda db, _: asking.names_with(db, _text(part), limit, only), [])
 
     def skipped(self) -> list[SkippedLines]:
         """Lines that were no rounds."""
@@ -415,11 +455,10 @@ class SqliteStore:
         if self._write_db is not None:
             self._write_db.close()
         self._writer = self._write_db = self._write_history = None
-        with self._lock:
-            readers, self._all_readers = self._all_readers, []
+        with self._reader_lock:
+            readers, self._readers, self._free_readers = self._readers, [], []
         for reader in readers:
             reader.close()
-        self._readers = threading.local()
 
 
 def _text(asked: str) -> str:
@@ -436,6 +475,7 @@ def _verify(db: sqlite3.Connection) -> list[str]:
         problems += [
             f"{table}: the rounds add up to {row}, which is missing" for row in sorted(right - kept, key=str)[:3]
         ]
+    problems += latency.wrong(db)
     for sid, rounds, right_rounds in db.execute(
         "SELECT sid, s.rounds, r.n FROM session AS s LEFT JOIN "
         "(SELECT sid, count(*) AS n FROM round GROUP BY sid) AS r USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"

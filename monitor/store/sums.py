@@ -137,7 +137,7 @@ def time_buckets(
         high = min(bounds[1] + QUARTER_MS, _NEVER if until is None else until)
     if low < high:
         unit = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}[grain]
-        label = f"strftime('{unit}', (at + {_offset_sql(ZoneInfo(timezone), low, high)}) / 1000, 'unixepoch')"
+        label = f"strftime('{unit}', (at + {offset_sql(ZoneInfo(timezone), low, high)}) / 1000, 'unixepoch')"
         edge = f"(SELECT *, (rid >> 22) + {EPOCH_MS} AS at FROM round WHERE rid >= ? AND rid < ?)"
         columns = "label, model, price"
         for r in db.execute(
@@ -171,7 +171,7 @@ def time_buckets(
     return buckets
 
 
-def _offset_sql(zone: ZoneInfo, low: int, high: int) -> str:
+def offset_sql(zone: ZoneInfo, low: int, high: int) -> str:
     """The zone's offset in milliseconds at ``at``, for ``at`` in [low, high)."""
     cases, begin = [], low
     offset = _offset(zone, begin)

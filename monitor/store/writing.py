@@ -14,6 +14,7 @@ import msgspec
 
 from monitor.budgets import BudgetBook
 from monitor.session_keys import without_additions
+from monitor.store import latency
 from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound
 from monitor.store.counters import Counters
 from monitor.store.history import History
@@ -366,6 +367,7 @@ class Writer:
             "ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions"
         )
         add_batch(db)
+        latency.count(db)
         db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {QUARTER}, model, sid FROM batch")
         db.execute("INSERT INTO meta VALUES ('batches', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         db.execute(

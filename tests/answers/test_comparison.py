@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
 
 from monitor.answers.base import Asking, BadQuestion, NotFound
 from monitor.answers.comparison import MOST_MODELS, WELL_KNOWN, ComparedModel, Comparison, compare_models
+from monitor.budgets import BudgetBook, Exchange
 from monitor.prices.catalog import Catalog
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Usage
 from monitor.store.base import PricedRound
 from monitor.store.sqlite import SqliteStore
-from tests.answers.made import CNY, NOON, NOTHING, UNPRICED, USD, asking, made
+from tests.answers.made import CNY, NOON, NOTHING, UNPRICED, USD, asking, made, scattered
 
 #: 2026-02-03T00:30:00Z
 NOW = NOON + 39 * 3_600_000
@@ -171,6 +175,21 @@ def test_without_the_same_money_no_saving_is_told(tmp_path: Path, catalog: Catal
     )
 
 
+def test_with_a_fixed_rate_other_money_is_compared_and_the_rate_is_named(tmp_path: Path, catalog: Catalog) -> None:
+    exchange = Exchange("USD", {"CNY": (Decimal("7"), "2026-01-15")})
+    paid_in_yuan = made(2, Cost("priced", 20_000_000, "CNY", "x"), model="haus", usage=Usage(3000, 1000))
+    rounds = [large(1, 1000, 100), paid_in_yuan]
+    answer = compare(asking(tmp_path, rounds, book=BudgetBook(exchange=exchange)), catalog, "house-small")
+    found = rows(answer)
+    # 1100 tokens at 5 yuan a million are 0.0055 yuan, 0.000785714 dollars; the rounds cost 0.012 dollars.
+    assert found["haus"].saving == {"CNY": 0, "USD": 0.011214286}
+    # 3000 and 1000 tokens at 1 and 2 dollars a million are 0.005 dollars, 0.035 yuan.
+    assert found["house-small"].saving == {"CNY": -0.015, "USD": 0.0108}
+    assert found["haus"].rate == found["house-small"].rate == "7 CNY per USD (2026-01-15)"
+    assert not any("same currency" in check for check in answer.check)
+    assert "haus would have cost 93% less at list price (at 7 CNY per USD (2026-01-15))" in answer.advice
+
+
 def test_rounds_without_a_price_are_in_no_saving(tmp_path: Path, catalog: Catalog) -> None:
     mine = made(2, UNPRICED, model="mine", usage=Usage(5000, 0))
     answer = compare(asking(tmp_path, [large(1, 1000, 0), mine]), catalog, "house-small")
@@ -289,6 +308,27 @@ def test_there_are_ten_rows_at_most_and_the_models_in_use_are_among_them(tmp_pat
     assert "claude-opus-4-6" in rows(answer)
     costs = [sum((row.cost or {}).values()) for row in answer.rows if (row.cost or {}).keys() == {"USD"}]
     assert costs == sorted(costs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scattered())
+def test_what_rounds_cost_is_told_exactly_and_no_money_is_mixed(rounds: list[PricedRound]) -> None:
+    known = Catalog.load()
+    with TemporaryDirectory() as folder:
+        ask = asking(Path(folder), rounds)
+        for name in {p.round.session_id for p in rounds} - {None}:
+            mine = [p for p in rounds if p.round.session_id == name and p.round.usage.known]
+            answer = compare_models(ask, known, name, now_ms=NOW)
+            paid: dict[str, int] = {}
+            for p in mine:
+                if p.cost.nano is not None and p.cost.currency is not None:
+                    paid[p.cost.currency] = paid.get(p.cost.currency, 0) + p.cost.nano
+            assert answer.rounds_compared == len(mine)
+            assert {c: round(value * 10**9) for c, value in (answer.cost or {}).items()} == paid
+            for row in answer.rows:
+                assert len(row.cost or {}) <= 1
+                assert (row.saving or {}).keys() <= paid.keys()
+            assert answer.advice
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path, catalog: Catalog) -> None:

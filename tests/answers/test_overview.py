@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from monitor.answers.base import Asking, BadQuestion
 from monitor.answers.overview import LEAST_DAYS, cut, spend_overview
 from monitor.answers.stats import Totals
+from monitor.budgets import Budget, BudgetBook, Exchange, Limit
 from monitor.prices.money import Cost
-from monitor.store.base import PricedRound
+from monitor.store.base import Batch, PricedRound
 from monitor.store.sqlite import SqliteStore
 from tests.answers.made import CNY, FREE, NOON, UNPRICED, USD, asking, made, scattered
 
@@ -109,6 +110,23 @@ def test_a_change_says_what_it_is_against_and_keeps_currencies_apart(tmp_path: P
     assert change.cost == {"CNY": 0.02, "USD": 0.0015}
     assert change.difference == {"CNY": -0.02, "USD": 0.0015}
     assert change.rate == {"CNY": -1, "USD": 1}
+
+
+def test_budgets_and_a_combined_figure_stand_beside_the_costs(tmp_path: Path) -> None:
+    exchange = Exchange("USD", {"CNY": (Decimal("8"), "2026-01-15")})
+    budget = Budget("team", Limit(nano=3 * 10**9, currency="USD"), "month")
+    book = BudgetBook((budget,), exchange=exchange)
+    store = SqliteStore(tmp_path, price_version="v1", budgets=book)
+    now = datetime.now(UTC)
+    ms = round(now.timestamp() * 1000)
+    store.add(Batch(rounds=[made(1, started_at=ms), made(2, CNY, started_at=ms)]))
+    answer = spend_overview(Asking(store, ms, book=book), now=now)
+    assert answer.this_month.combined is not None
+    # 0.0015 dollars, and 0.02 yuan at eight a dollar.
+    assert (answer.this_month.combined.currency, answer.this_month.combined.amount) == ("USD", 0.004)
+    assert answer.this_month.combined.rates == ["8 CNY per USD (2026-01-15)"]
+    [state] = answer.budgets
+    assert (state.name, state.used, state.limit, state.state) == ("team", {"USD": 0.004}, {"USD": 3}, "ok")
 
 
 def test_an_empty_store_has_an_overview_without_a_forecast(tmp_path: Path) -> None:

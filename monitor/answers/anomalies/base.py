@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from pydantic import Field
 
+from monitor.answers.amounts import money
 from monitor.answers.base import Answer, Money, Part, shown
-from monitor.answers.words import money
 from monitor.store.base import SORT_WEIGHTS, Call
 
 Kind = Literal[

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
+from monitor.answers.amounts import quoted
 from monitor.answers.anomalies.base import Finding, clock, cost_of
-from monitor.answers.words import quoted
 from monitor.store.base import Call
 
 #: So many failures make a burst; between two of them lie at most so many milliseconds, and most calls meanwhile fail.

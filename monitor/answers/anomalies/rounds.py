@@ -99,5 +99,7 @@ def _pace(call: Call) -> float | None:
 
 
 def _tokens(call: Call) -> str:
-    cached = f" ({call.cached_tokens:,} of them cached)" if call.cached_tokens else ""
+    cached = "" if call.cached_tokens is None else " (none of them cached)"
+    if call.cached_tokens:
+        cached = f" ({call.cached_tokens:,} of them cached)"
     return f"it took {call.input_tokens or 0:,} input tokens{cached} and {call.output_tokens or 0:,} output tokens"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from statistics import median
 from typing import NamedTuple
 
-from monitor.answers.words import quoted
+from monitor.answers.amounts import quoted
 from monitor.store.base import Call
 
 #: Fewer rounds say nothing.

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from monitor.answers import repricing
 from monitor.answers.amounts import money
 from monitor.faces.cli.ask import print_answer
+from monitor.faces.cli.look import say
 from monitor.faces.cli.main import FAILED, fail, shown
+from monitor.faces.cli.progress import progress
 from monitor.runtime import Runtime
 
 
 def apply_prices(runtime: Runtime, json_: bool) -> None:
     """Price every stored round anew at its own date; may be interrupted and run again."""
-    from rich.console import Console  # noqa: PLC0415 - most commands draw nothing
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
     ask = runtime.asking()
     rounds = sum(part.counts.rounds for part in ask.store.slices())
     if not rounds:
         fail(FAILED, f"{runtime.folder}: no round is stored yet, so there is nothing to price anew")
-    columns = (TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=rounds)
-        answer = repricing.applied_prices(
-            ask,
-            runtime.catalog().version,
-            lambda: runtime.repriced(lambda seen: bar.update(task, completed=seen)),
-        )
+    with progress(say("pricing anew"), rounds, "rounds") as done:
+        answer = repricing.applied_prices(ask, runtime.catalog().version, lambda: runtime.repriced(done))
 
     def report() -> None:
         click.echo(f"{answer.changed:,} of {answer.rounds:,} rounds have another price now")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import click
 
 from monitor.answers import budgets
 from monitor.answers.amounts import money
-from monitor.faces.cli.ask import opened, print_answer, print_table
-from monitor.faces.cli.main import FAILED, as_json, common, shown
+from monitor.faces.cli.ask import opened, print_rows
+from monitor.faces.cli.look import say
+from monitor.faces.cli.main import FAILED, as_csv, as_json, common, shown
+from monitor.faces.cli.tables import Column
 
 _EXAMPLE = """No budget is configured. In session-monitor.toml:
 
@@ -26,9 +27,15 @@ notify = ["discord://webhook_id/webhook_token"]"""
 @click.command("budget")
 @common
 @as_json
+@as_csv
 @click.pass_context
 def budget_command(
-    ctx: click.Context, data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool
+    ctx: click.Context,
+    data_dir: Path | None,
+    config: Path | None,
+    log_path: tuple[str, ...],
+    json_: bool,
+    csv_: bool,
 ) -> None:
     """How much of each budget is used. Exits 1 when one is exceeded.
 
@@ -38,29 +45,9 @@ def budget_command(
     """
     ask = opened(data_dir, config, log_path).asking()
     answer = budgets.budgets(ask)
-
-    def table() -> None:
-        if not ask.book.budgets:
-            click.echo(_EXAMPLE, err=True)
-            return
-        print_table(
-            ("budget", "for", "used", "limit", "share", "state", "resets"),
-            [
-                (
-                    b.name,
-                    b.value or "-",
-                    _amount(b.used),
-                    _amount(b.limit),
-                    f"{b.share:.1%}",
-                    b.state + (f" (at least: {b.unpriced_rounds} rounds have no price)" if b.unpriced_rounds else ""),
-                    "-"
-                    if b.resets_at is None
-                    else f"{datetime.fromisoformat(b.resets_at).astimezone(ask.zone):%Y-%m-%d %H:%M}",
-                )
-                for b in answer.budgets
-            ],
-            "Nothing was counted in the present period.",
-        )
+    empty = say("Nothing was counted in the present period.") if ask.book.budgets else _EXAMPLE
+    print_rows(answer, _COLUMNS, answer.budgets, json_=json_, csv_=csv_, empty=empty, ask=ask)
+    if not json_ and ask.book.budgets:
         notes = dict.fromkeys(
             [
                 f"{b.name}: {money(b.not_counted)} is in a currency that no rate converts, and not counted"
@@ -76,8 +63,6 @@ def budget_command(
                 click.echo(f"{shown(alert.budget)}: {channel} could not be told: {shown(reason)}", err=True)
         if answer.note:
             click.echo(shown(answer.note), err=True)
-
-    print_answer(answer, json_, table)
     if answer.exceeded:
         ctx.exit(FAILED)
 
@@ -86,3 +71,19 @@ def _amount(value: budgets.Amount) -> str:
     if "tokens" in value:
         return f"{value['tokens']:,} tokens"
     return money(value, digits=2, whole=True)
+
+
+def _state(row: budgets.BudgetState) -> str:
+    lacking = f" (at least: {row.unpriced_rounds} rounds have no price)" if row.unpriced_rounds else ""
+    return f"{row.state}{lacking}"
+
+
+_COLUMNS: list[Column[budgets.BudgetState]] = [
+    Column("name", "budget", "text", lambda b: b.name),
+    Column("value", "for", "text", lambda b: b.value, 3),
+    Column("used", "used", "text", lambda b: _amount(b.used)),
+    Column("limit", "limit", "text", lambda b: _amount(b.limit)),
+    Column("share", "share", "share", lambda b: b.share),
+    Column("state", "state", "text", _state),
+    Column("resets_at", "resets", "time", lambda b: b.resets_at, 4),
+]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from monitor.config import load
+from monitor.faces.cli.documents import write_documents
 from monitor.faces.cli.main import FAILED, UNREADABLE, common, fail
+from monitor.faces.cli.options import output_dir_option, state_file_option
+from monitor.faces.cli.progress import read_once
+from monitor.faces.folder import SessionFolder
 
 #: How long `--once` waits for another process that ingests.
 _WAIT_S = 600.0
@@ -28,7 +31,8 @@ _WAIT_TO_READ_S = 5.0
     metavar="SECONDS",
     help="Look at the logs this often even when the file system reports no change (5).",
 )
-@click.option("--state-file", hidden=True)
+@output_dir_option
+@state_file_option
 def ingest_command(
     data_dir: Path | None,
     config: Path | None,
@@ -36,20 +40,18 @@ def ingest_command(
     once: bool,
     max_rotate: int | None,
     refresh_interval: float | None,
-    state_file: str | None,
-    **_: Any,
+    output_dir: Path | None,
 ) -> None:
     """Read the logs into the data directory.
 
     \b
     session-monitor ingest --once --log-path /var/log/proxy/access.log
+    session-monitor ingest --once --output-dir sessions
     """
     from filelock import Timeout  # noqa: PLC0415
 
     from monitor.runtime import STDIN, Runtime  # noqa: PLC0415
 
-    if state_file is not None:
-        click.echo("--state-file is not needed: what was read is kept with the figures", err=True)
     runtime = Runtime(
         load(config, data_dir=data_dir),
         log_paths=[Path(path) for path in log_path],
@@ -59,6 +61,7 @@ def ingest_command(
     sources = runtime.sources()
     if not sources:
         fail(UNREADABLE, "there is no log to read: name one with --log-path")
+    folder = None if output_dir is None else SessionFolder(output_dir)
     piped = any(source.path == STDIN for source in sources)
     if piped:
         once = True  # a stream is over when it ends
@@ -77,18 +80,27 @@ def ingest_command(
             with runtime.ingesting() as ingester:
                 if not once:
                     click.echo(f"following {', '.join(str(source.path) for source in sources)}", err=True)
-                    ingester.run()
+                    end = folder.follow(runtime) if folder is not None else None
+                    try:
+                        ingester.run()
+                    finally:
+                        if end is not None:
+                            end()
                     return
-                new = ingester.once()
+                new = read_once(ingester)
                 click.echo(f"{new} new rounds", err=True)
                 for state in ingester.states:
                     for problem in state.problems:
                         click.echo(f"{problem.path}: {problem.what}", err=True)
+                if folder is not None:
+                    write_documents(folder, runtime)
                 return
         except Timeout:
             # Another process ingests: either it passes the present end of the logs, or its lock comes free.
             if once and not piped and runtime.unread_bytes() == 0:
                 click.echo("another process has read everything", err=True)
+                if folder is not None:
+                    write_documents(folder, runtime)
                 return
             if piped and time.monotonic() > deadline:
                 fail(FAILED, "standard input can't be read while another process ingests: name another --data-dir")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -19,8 +17,6 @@ from monitor.config import ConfigError
 
 OK, FAILED, USAGE, NOT_FOUND, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-_C1 = re.compile("[\x7f-\x9f]")
-
 
 class Commands(click.Group):
     """Loads a command's module when the command is used, so that `--help` and `serve` start fast."""
@@ -28,17 +24,26 @@ class Commands(click.Group):
     _where = {
         "serve": "serve",
         "ingest": "ingest",
-        "list": "ask",
-        "show": "ask",
-        "stats-model": "ask",
-        "stats-date": "ask",
+        "watch": "watch",
+        "list": "lists",
+        "show": "show",
+        "stats-model": "stats",
+        "stats-date": "stats",
+        "stats-by": "stats",
+        "overview": "glance",
+        "compare": "glance",
+        "anomalies": "glance",
+        "export": "export",
         "url": "ask",
         "doctor": "ask",
         "prices": "prices",
         "budget": "budget",
         "demo": "demo",
+        "schema": "schema",
+        "completion": "completion",
         "skill": "skill",
         "service": "service",
+        "token": "token",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -58,7 +63,10 @@ class Commands(click.Group):
 
 def common(function: Any) -> Any:
     """The options that every command takes."""
+    from monitor.faces.cli.look import look_options  # noqa: PLC0415 - it needs this module's words
+
     for option in (
+        look_options,
         click.option(
             "--log-path",
             multiple=True,
@@ -75,6 +83,11 @@ def common(function: Any) -> Any:
 def as_json(function: Any) -> Any:
     """``--json``, for commands that print an answer."""
     return click.option("--json", "json_", is_flag=True, help="Print the answer as JSON.")(function)
+
+
+def as_csv(function: Any) -> Any:
+    """``--csv``, for commands that print a table; after `as_json`."""
+    return click.option("--csv", "csv_", is_flag=True, help="Print the table as CSV, with all columns.")(function)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -95,12 +108,6 @@ def shown(text: str) -> str:
         char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"
         for char in text
     )
-
-
-def json_text(data: Any, *, indent: int | None = None) -> str:
-    """Data as JSON that can't steer a terminal either: JSON leaves DEL and the C1 control characters as they are."""
-    text = json.dumps(data, ensure_ascii=False, indent=indent)
-    return _C1.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ import click
 from monitor.answers import prices
 from monitor.config import load
 from monitor.faces.cli.apply import apply_prices
-from monitor.faces.cli.ask import opened, print_answer, print_table
-from monitor.faces.cli.main import FAILED, as_json, common, fail, shown
+from monitor.faces.cli.ask import opened, print_answer, print_rows
+from monitor.faces.cli.look import say
+from monitor.faces.cli.main import FAILED, as_csv, as_json, common, fail, shown
+from monitor.faces.cli.tables import Column
 from monitor.prices.updates import UpdateError
 from monitor.runtime import Runtime
 
@@ -30,11 +32,13 @@ class _Asked(NamedTuple):
     url: str | None = None
     file: Path | None = None
     remove: bool = False
+    csv: bool = False
 
 
 @click.command("prices")
 @common
 @as_json
+@as_csv
 @click.argument("model", required=False)
 @click.option("--host", help="Who serves the model: a domain such as api.openai.com, or the gateway's name for it.")
 @click.option("--at", metavar="TIME", help="The price of another day: 2026-02-01, 2026-02-01T09:00, 30d.")
@@ -46,6 +50,7 @@ def prices_command(
     config: Path | None,
     log_path: tuple[str, ...],
     json_: bool,
+    csv_: bool,
     model: str | None,
     host: str | None,
     at: str | None,
@@ -65,11 +70,12 @@ def prices_command(
     session-monitor prices missing
     session-monitor prices update
     """
-    asked = _Asked(data_dir, config, log_path, json_, host, at, url, file, remove)
-    run, allowed = _WORDS.get(model or "", (None, {"host", "at"} if model else {"at"}))
-    for option in ("host", "at", "url", "file", "remove"):
+    asked = _Asked(data_dir, config, log_path, json_, host, at, url, file, remove, csv_)
+    run, allowed = _WORDS.get(model or "", (None, {"host", "at"} if model else {"at", "csv"}))
+    for option in ("host", "at", "url", "file", "remove", "csv"):
         if getattr(asked, option) and option not in allowed:
-            where = next((f"prices {word}" for word, (_, takes) in _WORDS.items() if option in takes), "prices MODEL")
+            usual = "prices" if option == "csv" else "prices MODEL"
+            where = next((f"prices {word}" for word, (_, takes) in _WORDS.items() if option in takes), usual)
             raise click.UsageError(f"--{option} goes with `{where}`")
     if run is not None:
         run(asked)
@@ -81,8 +87,10 @@ def prices_command(
 
 def _all(asked: _Asked) -> None:
     runtime = opened(asked.data_dir, asked.config, asked.log_path)
-    answer = prices.prices_in_use(runtime.asking(), runtime.catalog(), asked.at)
-    print_answer(answer, asked.json, lambda: _print_rows(answer.rows))
+    ask = runtime.asking()
+    answer = prices.prices_in_use(ask, runtime.catalog(), asked.at)
+    empty = say("The log names no model yet.")
+    print_rows(answer, _COLUMNS, answer.rows, json_=asked.json, csv_=asked.csv, empty=empty, ask=ask)
 
 
 def _one(asked: _Asked, model: str) -> None:
@@ -196,14 +204,6 @@ def _bands(price: prices.ModelPrice) -> list[str]:
     return lines
 
 
-def _print_rows(rows: Sequence[prices.PriceRow]) -> None:
-    print_table(
-        ("model", "status", "per million tokens", "source"),
-        [(row.model, row.status, _rates(row), _sources(row)) for row in rows],
-        "The log names no model yet.",
-    )
-
-
 def _sources(row: prices.PriceRow) -> str:
     if not row.applied:
         return row.source or "no list has a price for it"
@@ -220,3 +220,11 @@ def _rates(row: prices.PriceRow) -> str:
 
 def _amounts(rates: dict[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {rate:g}" for name, rate in rates.items())
+
+
+_COLUMNS: list[Column[prices.PriceRow]] = [
+    Column("model", "model", "text", lambda r: r.model, wish=32),
+    Column("status", "state", "text", lambda r: r.status, 4),
+    Column("per_million", "per million tokens", "text", _rates, wish=40),
+    Column("source", "source", "text", _sources, 2, wish=40),
+]

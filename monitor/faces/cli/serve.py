@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from monitor.config import ConfigError, load
+from monitor.config import ConfigError, load, with_token
 from monitor.faces.cli.main import common
+from monitor.faces.cli.options import output_dir_option, state_file_option
 
 
 @click.command("serve")
 @common
 @click.option("--http", metavar="[HOST:]PORT", help="A daemon without stdio: page, API, and MCP at /mcp.")
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="Opens page, API and MCP over HTTP; auto: made and printed once. Better in SESSION_MONITOR_WEB__TOKEN, "
+    "which no other user of the machine sees.",
+)
 @click.option("--no-ingest", is_flag=True, help="Only answer; another process reads the logs.")
 @click.option("--no-web", is_flag=True, help="Serve no page beside stdio.")
 @click.option("--text-only", is_flag=True, help="No structured content, for hosts that repeat it to the model.")
@@ -25,30 +31,35 @@ from monitor.faces.cli.main import common
     metavar="SECONDS",
     help="Look at the logs this often even when the file system reports no change (5).",
 )
-@click.option("--state-file", hidden=True)
+@output_dir_option
+@state_file_option
 def serve_command(
     data_dir: Path | None,
     config: Path | None,
     log_path: tuple[str, ...],
     http: str | None,
+    token: str | None,
     no_ingest: bool,
     no_web: bool,
     text_only: bool,
     content_scope: tuple[str, ...],
     max_rotate: int | None,
     refresh_interval: float | None,
-    **_: Any,
+    output_dir: Path | None,
 ) -> None:
     """Answer agents over MCP (stdio), read the log in the background, serve the page.
 
     \b
     session-monitor serve --log-path /var/log/proxy/access.log
     session-monitor serve --http 8888
+    session-monitor serve --http 0.0.0.0:8888 --token auto
     """
     from monitor.faces import serving  # noqa: PLC0415 - the protocol takes half a second to import
     from monitor.runtime import Runtime  # noqa: PLC0415
 
     settings = load(config, data_dir=data_dir)
+    if token is not None:
+        settings = with_token(settings, token)
     if content_scope:
         settings.privacy.content_scope = list(content_scope)
     runtime = Runtime(
@@ -58,6 +69,10 @@ def serve_command(
         raise ConfigError("--log-path -: standard input carries MCP here; use `session-monitor ingest --log-path -`")
     if not no_ingest:
         runtime.sources()  # a source that may not be read is said before anything is served
+    if output_dir is not None:
+        from monitor.faces.folder import SessionFolder  # noqa: PLC0415 - few ask for it
+
+        SessionFolder(output_dir).follow(runtime)
     if http is None:
         if "-" in log_path:
             raise ConfigError("--log-path -: standard input belongs to MCP here; use `ingest --log-path -`, or --http")

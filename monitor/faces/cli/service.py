@@ -105,7 +105,11 @@ def uninstall_command(
     dry_run: bool,
     now: bool,
 ) -> None:
-    """Take the service away. What it collected stays."""
+    """Take the service away. What it collected stays.
+
+    \b
+    session-monitor service uninstall --now
+    """
     made, _, _ = _service(data_dir, config, log_path, http, system)
     there = read(made.path)
     if there is None:
@@ -149,7 +153,11 @@ def status_command(
     system: bool,
     json_: bool,
 ) -> None:
-    """Whether the service is there and runs. Exits 3 when it is not installed, 1 when it does not run."""
+    """Whether the service is there and runs. Exits 3 when it is not installed, 1 when it does not run.
+
+    \b
+    session-monitor service status --json
+    """
     made, _, _ = _service(data_dir, config, log_path, http, system)
     installed = read(made.path) is not None
     runs = _answers(made.is_active) if installed and _usable(made, system) else None

@@ -98,7 +98,11 @@ def uninstall_command(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Take the skill and the MCP entry out again, and nothing else. Data that was collected stays."""
+    """Take the skill and the MCP entry out again, and nothing else. Data that was collected stays.
+
+    \b
+    session-monitor skill uninstall --client cursor
+    """
     machine = Machine.here()
     plans = plan.uninstall(machine, _clients(machine, names))
     _carry_out(plans, dry_run=dry_run, yes=yes, nothing="nothing of ours is there", done=_uninstalled)

@@ -51,7 +51,6 @@ def session_uri(session_id: str) -> str:
 
 def register(server: MCPServer[Any], runtime: Runtime) -> None:
     """Add resources, templates, completion and the list of the newest sessions."""
-    scope = tuple(runtime.settings.privacy.content_scope)
 
     async def read(question: Callable[[Asking], str]) -> str:
         return await anyio.to_thread.run_sync(_answered, runtime, question)
@@ -66,7 +65,9 @@ def register(server: MCPServer[Any], runtime: Runtime) -> None:
     )
     async def session(session_id: str) -> str:
         return await read(
-            lambda ask: _compact(sessions.get_session(ask, session_id, detailed=True, content_scope=scope).small())
+            lambda ask: _compact(
+                sessions.get_session(ask, session_id, detailed=True, content_scope=runtime.content_scope()).small()
+            )
         )
 
     @server.resource(
@@ -78,7 +79,7 @@ def register(server: MCPServer[Any], runtime: Runtime) -> None:
         security=_ANY_ID,
     )
     async def transcript(session_id: str) -> str:
-        return await read(lambda ask: transcripts.transcript(ask, session_id, content_scope=scope))
+        return await read(lambda ask: transcripts.transcript(ask, session_id, content_scope=runtime.content_scope()))
 
     @server.resource(_FIXED[0][0], name="models", title=_FIXED[0][1], description=_FIXED[0][2], mime_type=_JSON)
     async def models() -> str:
@@ -114,7 +115,7 @@ def register(server: MCPServer[Any], runtime: Runtime) -> None:
     ) -> Completion | None:
         if argument.name != "session_id":
             return None
-        found = await anyio.to_thread.run_sync(runtime.store.names_with, argument.value, _MOST_COMPLETIONS + 1)
+        found = await anyio.to_thread.run_sync(runtime.view.names_with, argument.value, _MOST_COMPLETIONS + 1)
         if isinstance(ref, ResourceTemplateReference):
             found = [quote(name, safe="") for name in found]
         return Completion(values=found[:_MOST_COMPLETIONS], has_more=len(found) > _MOST_COMPLETIONS)
@@ -132,7 +133,7 @@ def _answered(runtime: Runtime, question: Callable[[Asking], str]) -> str:
 
 
 def _newest(runtime: Runtime) -> list[str]:
-    return runtime.store.names_with("", LISTED_SESSIONS)
+    return runtime.view.names_with("", LISTED_SESSIONS)
 
 
 def _compact(data: dict[str, Any]) -> str:

@@ -253,6 +253,15 @@ async def run_on(server: MCPServer[Any], reader: Any, writer: Any) -> None:
 class EmbeddedServer(uvicorn.Server):
     """uvicorn without its signal handlers: the process has its own."""
 
+    def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._before_shutdown = before_shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what would never end by itself, then wait for what is being answered."""
+        self._before_shutdown()
+        await super().shutdown(sockets)
+
     def capture_signals(self) -> Any:
         """Leave signals alone."""
         from contextlib import nullcontext  # noqa: PLC0415

@@ -1,0 +1,66 @@
+"""What is printed as JSON is what its published schema says."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from monitor.faces.schemas import NAMES, schema
+from tests.faces.place import Place
+from tests.helpers import run
+
+PRINTED = {
+    "list": ("list", "--limit", "100"),
+    "show": ("show", "agent:main:main"),
+    "stats-model": ("stats-model",),
+    "stats-date": ("stats-date", "--bucket", "hour"),
+    "stats-by": ("stats-by", "session"),
+    "overview": ("overview",),
+    "compare": ("compare", "agent:main:main"),
+    "anomalies": ("anomalies", "--days", "31"),
+    "watch": ("watch", "--count", "1", "--budget", "1000"),
+    "export": ("export", "-", "--days", "3000"),
+    "url": ("url", "agent:main:main"),
+    "doctor": ("doctor",),
+    "budget": ("budget",),
+    "prices": ("prices",),
+    "prices-model": ("prices", "gpt-4o"),
+    "prices-missing": ("prices", "missing"),
+}
+
+
+def printed(place: Place, *words: str) -> Any:
+    more = () if words[0] == "export" else ("--json",)
+    return json.loads(run(*words, *place.arguments(*more))[0])
+
+
+def test_every_schema_has_an_answer_that_it_is_held_against() -> None:
+    assert PRINTED.keys() == set(NAMES)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_json_is_what_the_schema_says(place: Place, name: str) -> None:
+    run("ingest", "--once", *place.arguments())
+    published = json.loads(run("schema", name)[0])
+    assert re.fullmatch(rf"urn:agent-session-monitor:{name}:\d+", published["$id"])
+    Draft202012Validator.check_schema(published)
+    checked = Draft202012Validator(published)
+    answer = printed(place, *PRINTED[name])
+    assert list(checked.iter_errors(answer)) == []
+    # A schema that takes anything would say nothing.
+    assert list(checked.iter_errors({**answer, "surprise": 1}))
+
+
+@pytest.mark.parametrize("words", [("--no-content",), ("--rounds", "2"), ("--messages", "new")])
+def test_parts_of_a_document_are_what_the_schema_says(place: Place, words: tuple[str, ...]) -> None:
+    document = printed(place, "show", "agent:main:main", *words)
+    assert list(Draft202012Validator(schema("show")).iter_errors(document)) == []
+
+
+def test_without_a_name_the_schemas_are_listed() -> None:
+    assert run("schema")[0].split() == list(NAMES)
+    run("schema", "nothing", code=2)
