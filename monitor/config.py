@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from monitor.budgets import WHOLE, Budget, BudgetDimension, Limit, Period
+from monitor.usage_fields import MAPPED, FieldNames
 
 #: Looked for in the working directory when no --config is given.
 FILE_NAME = "session-monitor.toml"
@@ -48,10 +49,71 @@ class _Section(BaseModel):
 class SourceSettings(_Section):
     """One thing that is followed."""
 
-    kind: Literal["higress"] = "higress"
+    kind: Literal["higress", "usage"] = "higress"
+    #: A log, or for usage records also the folder with their day files.
     path: Path
     #: The original's meaning: how many rotated files are looked at.
     max_rotate: int = Field(default=100, ge=0, le=10_000)
+    #: Of usage records with other names: ours to theirs, dots for objects inside objects.
+    fields: dict[str, str] = {}
+    #: Whether their counts of input hold what a cache served or took, and those of output the reasoning.
+    input_includes_cache: bool = True
+    output_includes_reasoning: bool = True
+    #: The currency of costs that name none.
+    currency: str = "CNY"
+
+    @field_validator("fields")
+    @classmethod
+    def _known(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, theirs in value.items():
+            if name not in MAPPED:
+                raise ValueError(f"{name!r} is no field of a usage record: use {', '.join(MAPPED)}")
+            if not theirs.strip("."):
+                raise ValueError(f"{name} needs the name of a field of the file")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        return _currency(value)
+
+    @model_validator(mode="after")
+    def _of_usage(self) -> SourceSettings:
+        usage_only = {"fields", "input_includes_cache", "output_includes_reasoning", "currency"}
+        given = sorted(usage_only & self.model_fields_set)
+        if self.kind != "usage" and given:
+            raise ValueError(f'{given[0]} belongs to kind = "usage"')
+        return self
+
+    @property
+    def names(self) -> FieldNames:
+        """How a file of usage records names its fields."""
+        return FieldNames(
+            tuple(sorted(self.fields.items())),
+            self.input_includes_cache,
+            self.output_includes_reasoning,
+            self.currency,
+        )
+
+
+def _currency(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{3}", value):
+        raise ValueError("a currency is three letters, such as CNY or USD")
+    return value.upper()
+
+
+class UsageSettings(_Section):
+    """Usage records, and how usage is told to programs that compute with plain numbers."""
+
+    #: Their `cost` and `total_cost` are sums in this currency; other currencies stand beside them.
+    currency: str = "CNY"
+    #: Where programs append their records when they name no folder.
+    folder: Path = Path("records/ai_usage")
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        return _currency(value)
 
 
 class PrivacySettings(_Section):
@@ -230,20 +292,6 @@ class BudgetSettings(_Section):
         )
 
 
-class UsageSettings(_Section):
-    """How usage is told to programs that compute with plain numbers."""
-
-    #: Their `cost` and `total_cost` are sums in this currency; other currencies stand beside them.
-    currency: str = "CNY"
-
-    @field_validator("currency")
-    @classmethod
-    def _code(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z]{3}", value):
-            raise ValueError("a currency is three letters, such as CNY or USD")
-        return value.upper()
-
-
 def default_data_dir() -> Path:
     """``$XDG_STATE_HOME/agent-session-monitor``, by default below ``~/.local/state``."""
     # The XDG base directories are what the documentation promises, on macOS as well.
@@ -364,6 +412,7 @@ def _relative_to(settings: Settings, folder: Path) -> None:
     """Paths in a file are meant from where the file lies."""
     for source in settings.sources:
         source.path = folder / source.path.expanduser()
+    settings.usage.folder = folder / settings.usage.folder.expanduser()
     settings.prices.overlay = [
         # A name without folder and suffix is a list that is shipped with the program.
         name if name == Path(name).name and not Path(name).suffix else str(folder.absolute() / Path(name).expanduser())

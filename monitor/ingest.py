@@ -13,15 +13,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import xxhash
 
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
+from monitor.prices.money import or_reported
 from monitor.rounds import Round
-from monitor.sources.higress import HigressReader, Skipped
+from monitor.sources.higress import HigressReader
+from monitor.sources.reading import Reading, Skipped
 from monitor.sources.tail import Chunk, FileState, Tail
+from monitor.sources.usage_log.reader import cost_is_given
 from monitor.sources.wake import Wake
 from monitor.sources.wrap import Record, Unwrapper
 from monitor.store.base import Added, Batch, Checkpoint, PricedRound, SkippedLines, Store
@@ -62,14 +66,63 @@ Signature = tuple[int, int, int]
 Occurrence = tuple[int, bytes, int]
 
 
-class _Source:
-    """What sources of Higress records have in common: a record becomes a priced round, or is counted as skipped."""
+class Reader(Protocol):
+    """Makes rounds of the records of one kind of source, one by one."""
 
-    def __init__(self, name: str, catalog: Catalog | LiveCatalog, keep_content: bool) -> None:
+    def read(self, record: bytes) -> Reading | Skipped:
+        """One record without its line end and its container wrapper. Never raises."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what was remembered of earlier records."""
+        ...
+
+
+class Source(Protocol):
+    """Something that is followed, as `Ingester` uses it."""
+
+    name: str
+
+    @property
+    def watched(self) -> Sequence[Path]:
+        """Paths that change when there is something to read."""
+        ...
+
+    def signature(self) -> Signature | None:
+        """Changes when there is something to read; the last of it is a size. None where nothing is there."""
+        ...
+
+    def batches(self) -> Iterator[Batch]:
+        """What was gained since the last time."""
+        ...
+
+    def grown(self, seen: Signature | None) -> list[Checkpoint]:
+        """Checkpoints of what was only looked at; `seen` is the signature before the pass that is over."""
+        ...
+
+    def restart(self) -> None:
+        """Go back to what the store has."""
+        ...
+
+    def state(self) -> SourceState:
+        """How it stands."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files."""
+        ...
+
+
+class _Source:
+    """What sources of records have in common: a record becomes a priced round, or is counted as skipped."""
+
+    def __init__(
+        self, name: str, catalog: Catalog | LiveCatalog, keep_content: bool, reader: Reader | None = None
+    ) -> None:
         self.name = name
         self._catalog = catalog
         self._keep_content = keep_content
-        self._reader = HigressReader()
+        self._reader = reader if reader is not None else HigressReader()
 
     def _batch(
         self, records: Iterable[Record], counts: Callable[[], dict[bytes, int]]
@@ -95,7 +148,10 @@ class _Source:
                 round_ = _nth(round_, n)
             if not self._keep_content:
                 round_ = _without_text(round_)
-            rounds.append(PricedRound(round_, cost(round_.model, round_.host, round_.started_at, round_.usage)))
+            priced = cost(round_.model, round_.host, round_.started_at, round_.usage)
+            if round_.reported is not None:
+                priced = or_reported(priced, round_.reported, given=cost_is_given(round_))
+            rounds.append(PricedRound(round_, priced))
         lines = [SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()]
         return Batch(rounds=rounds, skipped=lines), occurred
 
@@ -103,9 +159,17 @@ class _Source:
 class StreamSource(_Source):
     """Standard input: read once, to its end. Nothing is resumed; records are known by their content."""
 
-    def __init__(self, descriptor: int, catalog: Catalog | LiveCatalog, *, keep_content: bool = True) -> None:
-        super().__init__("-", catalog, keep_content)
-        self.path = Path("-")
+    watched: Sequence[Path] = ()
+
+    def __init__(
+        self,
+        descriptor: int,
+        catalog: Catalog | LiveCatalog,
+        *,
+        keep_content: bool = True,
+        reader: Reader | None = None,
+    ) -> None:
+        super().__init__("-", catalog, keep_content, reader)
         self._stream = BufferedReader(FileIO(descriptor, closefd=False))
         self._unwrapper = Unwrapper()
         self._counts: dict[bytes, int] = {}
@@ -120,6 +184,10 @@ class StreamSource(_Source):
         if torn:
             # Nothing can follow any more: the last line is complete although no line end says so.
             yield self._lines([torn], offset)
+
+    def signature(self) -> Signature | None:
+        """Nobody can tell what a stream still holds."""
+        return None
 
     def _lines(self, lines: list[bytes], offset: int) -> Batch:
         return self._batch(self._unwrapper.records(lines, offset), lambda: self._counts)[0]
@@ -140,7 +208,7 @@ class StreamSource(_Source):
 
 
 class LogSource(_Source):
-    """One configured Higress log: its files, its reader, and the checkpoints that go with its rounds."""
+    """One configured log: its files, its reader, and the checkpoints that go with its rounds."""
 
     def __init__(
         self,
@@ -150,9 +218,15 @@ class LogSource(_Source):
         *,
         max_rotate: int = 100,
         keep_content: bool = True,
+        reader: Reader | None = None,
+        name: str | None = None,
+        origin: str | None = None,
     ) -> None:
-        super().__init__(str(path), catalog, keep_content)
+        """`name`: of the source that this log belongs to, else the path. `origin`: see `Batch.origin`."""
+        super().__init__(name or str(path), catalog, keep_content, reader)
         self.path = path
+        self._is_part = name is not None
+        self._origin = origin
         self._store = store
         self._max_rotate = max_rotate
         self._unwrappers: dict[bytes, Unwrapper] = {}
@@ -168,7 +242,11 @@ class LogSource(_Source):
     def tail(self) -> Tail:
         """The files, from where the store says that they were read to."""
         if self._tail is None:
-            known = [_state_decoder.decode(c.position) for c in self._store.checkpoints(self.name)]
+            known = [
+                _state_decoder.decode(c.position)
+                for c in self._store.checkpoints(self.name)
+                if not self._is_part or c.path == str(self.path)
+            ]
             self._sizes = {state.id: state.size for state in known}
             self._tail = Tail(self.path, max_rotate=self._max_rotate, known=known)
         return self._tail
@@ -208,6 +286,7 @@ class LogSource(_Source):
         batch, occurred = self._batch(records, lambda: self._counts(file))
         state = self._taken(chunk, unwrapper.held)
         batch.checkpoints.append(self._checkpoint(state))
+        batch.origin = self._origin
         # What lies behind the checkpoint is read again after a restart, and must be numbered as it was.
         occurred = self._later.pop(file, []) + occurred
         batch.occurrences = {(kept_as, key): n for end, key, n in occurred if end <= state.offset}
@@ -217,6 +296,15 @@ class LogSource(_Source):
         if chunk.fresh:
             batch.restarted.append(kept_as)
         return batch
+
+    @property
+    def watched(self) -> Sequence[Path]:
+        """The live file."""
+        return (self.path,)
+
+    def signature(self) -> Signature | None:
+        """Device, inode and size of the live file."""
+        return _signature(self.path)
 
     def _key(self, file: bytes) -> bytes:
         """What the store calls a file: two sources may lead to one, and each reads it for itself."""
@@ -307,7 +395,7 @@ class Ingester:
 
     def __init__(
         self,
-        sources: Sequence[LogSource | StreamSource],
+        sources: Sequence[Source],
         store: Store,
         *,
         on_added: Callable[[Added], None] | None = None,
@@ -345,7 +433,7 @@ class Ingester:
         began = _now_ms()
         if self._before_pass is not None:
             self._before_pass()
-        seen = {source.name: _signature(source.path) for source in self.sources}
+        seen = {source.name: source.signature() for source in self.sources}
         new = 0
         moved = False
         for source in self.sources:
@@ -390,7 +478,8 @@ class Ingester:
     def run(self) -> None:
         """Follow the sources until `stop`. A failure is logged, reported and tried again, never fatal."""
         retry = _FIRST_RETRY_S
-        self._wake = Wake([source.path for source in self.sources if isinstance(source, LogSource)])
+        watched = self._watched()
+        self._wake = Wake(watched)
         try:
             while not self._stop.is_set():
                 try:
@@ -404,11 +493,16 @@ class Ingester:
                     self._stop.wait(retry)
                     retry = min(2 * retry, _LAST_RETRY_S)
                     continue
+                if watched != (watched := self._watched()):
+                    self._wake.watch(watched)
                 self._wake.wait(self._idle_look_s)
         finally:
             self._wake.close()
             for source in self.sources:
                 source.close()
+
+    def _watched(self) -> list[Path]:
+        return [path for source in self.sources for path in source.watched]
 
     # -- from any thread --------------------------------------------------------------------------
 
@@ -450,14 +544,14 @@ class Ingester:
 
     def _grown(self) -> bool:
         return self._passes_done == 0 or any(
-            _signature(source.path) != self._seen.get(source.name) for source in self.sources
+            source.signature() != self._seen.get(source.name) for source in self.sources
         )
 
     def _behind(self) -> int:
         """Bytes of the live files that the last complete pass had not seen."""
         behind = 0
         for source in self.sources:
-            now, then = _signature(source.path), self._seen.get(source.name)
+            now, then = source.signature(), self._seen.get(source.name)
             if now is not None:
                 same = then is not None and then[:2] == now[:2]
                 behind += max(0, now[2] - (then[2] if same and then is not None else 0))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
     from monitor.alerts import Teller
-    from monitor.ingest import Ingester, LogSource, StreamSource
+    from monitor.ingest import Ingester, Source
     from monitor.prices.catalog import Catalog
     from monitor.prices.live import LiveCatalog
     from monitor.sources.tail import FileState
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("monitor.runtime")
 
 STDIN = Path("-")
+#: Usage records that were given to this program lie here, below the data directory.
+OWN_RECORDS = "usage"
 LOCK_NAME = "ingest.lock"
 ADDRESS_NAME = "web.json"
 #: How often a process that only answers looks whether it can take over.
@@ -97,21 +99,49 @@ class Runtime:
         Raises:
             ConfigError: a path that may not be read.
         """
-        found = [SourceSettings(path=path) for path in self._log_paths] or list(self.settings.sources)
+        found = [_named(path) for path in self._log_paths] or list(self.settings.sources)
         if not found:
-            found = [SourceSettings(path=Path(name)) for name in self.store.sources()]
+            found = self._remembered()
         if not found:
             found = [SourceSettings(path=path) for path in DEFAULT_LOGS if path.exists()]
+            if self.settings.usage.folder.is_dir():
+                found.append(SourceSettings(kind="usage", path=self.settings.usage.folder))
+        own = self.folder / OWN_RECORDS
+        if own.is_dir() and all(source.path != own for source in found):
+            found.append(SourceSettings(kind="usage", path=own))
         allowed = self.settings.privacy.allowed_paths
         return [
             source.model_copy(
                 update={
-                    "path": source.path if source.path == STDIN else check_allowed(source.path, allowed),
+                    "path": source.path if source.path in (STDIN, own) else check_allowed(source.path, allowed),
                     "max_rotate": source.max_rotate if self._max_rotate is None else self._max_rotate,
                 }
             )
             for source in found
         ]
+
+    def _remembered(self) -> list[SourceSettings]:
+        """The sources that the data directory already follows, read as they were."""
+        how = self.store.followed()
+        found = []
+        for name in self.store.sources():
+            kind, settings = how.get(name, ("higress", b"{}"))
+            try:
+                found.append(SourceSettings(**{**json.loads(settings), "kind": kind, "path": Path(name)}))
+            except ValueError:
+                # Written by another version of this program.
+                log.warning("%s is not followed: name it in the configuration", name)
+        return found
+
+    def usage_folder(self) -> Path:
+        """Where usage records go that are given to this program: the first folder of them that is followed.
+
+        Without one they go into the data directory, which is followed from then on.
+        """
+        for source in self.sources():
+            if is_of_days(source) and not source.fields:
+                return source.path
+        return self.folder / OWN_RECORDS
 
     # -- ingestion --------------------------------------------------------------------------------
 
@@ -253,7 +283,7 @@ class Runtime:
             store.close()
 
     def _open_ingester(self) -> Ingester:
-        from monitor.ingest import Ingester, LogSource, StreamSource  # noqa: PLC0415 - only one process reads logs
+        from monitor.ingest import Ingester  # noqa: PLC0415 - only one process reads logs
 
         catalog = self.live_catalog()
         catalog.refresh()
@@ -270,12 +300,11 @@ class Runtime:
             if catalog.refresh():
                 writer.price_version = catalog.version
 
-        sources: list[LogSource | StreamSource] = [
-            StreamSource(sys.stdin.fileno(), catalog, keep_content=keep_content)
-            if source.path == STDIN
-            else LogSource(source.path, writer, catalog, max_rotate=source.max_rotate, keep_content=keep_content)
-            for source in self.sources()
-        ]
+        configured = self.sources()
+        if all(source.path != self.folder / OWN_RECORDS for source in configured):
+            # Somebody may send records later.
+            configured.append(SourceSettings(kind="usage", path=self.folder / OWN_RECORDS))
+        sources = [self._source(source, writer, catalog, keep_content) for source in configured]
         self._ingester = Ingester(
             sources,
             writer,
@@ -284,6 +313,33 @@ class Runtime:
             refresh_interval=self._refresh_interval,
         )
         return self._ingester
+
+    @staticmethod
+    def _source(settings: SourceSettings, writer: SqliteStore, catalog: LiveCatalog, keep_content: bool) -> Source:
+        from monitor.ingest import LogSource, StreamSource  # noqa: PLC0415 - only one process reads logs
+
+        name = str(settings.path)
+        reader = None
+        if settings.kind == "usage":
+            from monitor.sources.usage_log.reader import UsageReader  # noqa: PLC0415
+            from monitor.usage_folder import UsageFolder  # noqa: PLC0415
+
+            own = settings.model_dump(mode="json", exclude={"kind", "path"}, exclude_defaults=True)
+            writer.follow(name, settings.kind, json.dumps(own).encode())
+            if is_of_days(settings):
+                return UsageFolder(settings.path, writer, catalog, names=settings.names, keep_content=keep_content)
+            reader = UsageReader(settings.names, name)
+        if settings.path == STDIN:
+            return StreamSource(sys.stdin.fileno(), catalog, keep_content=keep_content, reader=reader)
+        return LogSource(
+            settings.path,
+            writer,
+            catalog,
+            max_rotate=settings.max_rotate,
+            keep_content=keep_content,
+            reader=reader,
+            origin=name if settings.kind == "usage" else None,
+        )
 
     def _close_ingester(self) -> None:
         self._ingester = None
@@ -323,17 +379,14 @@ class Runtime:
         known = {state.source: state for state in ingester.states} if ingester is not None else {}
         sources = []
         for source in self.sources():
-            try:
-                size: int | None = source.path.stat().st_size
-            except OSError:
-                size = None
+            size = _size(source.path)
             state = known.get(str(source.path))
             if state is not None:
                 pending = state.pending_bytes + state.refused_bytes
                 problems = tuple(f"{p.path}: {p.what}" for p in state.problems)
             else:
                 pending = self._unread(self._wanted([str(source.path)]))
-                found = in_the_way(source.path) if source.path != STDIN else None
+                found = None if source.path == STDIN or is_of_days(source) else in_the_way(source.path)
                 problems = (f"{found.path}: {found.reason}: {found.remedy}",) if found is not None else ()
             sources.append(
                 SourceStanding(str(source.path), source.kind, size is not None, size or 0, pending, problems)
@@ -432,7 +485,14 @@ class Runtime:
         """Device, inode and size of what has to be read: of each log the live file, and what it was before."""
         wanted = {}
         for name in names or self.store.sources() or [str(source.path) for source in self.sources()]:
-            files = []
+            files: list[tuple[int, int, int]] = []
+            if os.path.isdir(name):
+                wanted[name] = [
+                    (found.st_dev, found.st_ino, found.st_size)
+                    for _, found in _day_files(Path(name))
+                    if found is not None
+                ]
+                continue
             with contextlib.suppress(OSError):
                 found = os.stat(name)
                 files.append((found.st_dev, found.st_ino, found.st_size))
@@ -464,7 +524,10 @@ class Runtime:
         """Whether there is anything to read, be it under a rotated name only."""
         from monitor.sources.tail import same_log  # noqa: PLC0415
 
-        return any(source.path == STDIN or same_log(source.path, source.max_rotate) for source in self.sources())
+        return any(
+            source.path == STDIN or is_of_days(source) or same_log(source.path, source.max_rotate)
+            for source in self.sources()
+        )
 
     def ingester_alive(self) -> bool:
         """Whether some process holds the lock just now. Nothing is made or changed by asking."""
@@ -570,3 +633,37 @@ class Runtime:
             self._thread.join(timeout=5)
         self.withdraw_address()
         self.store.close()
+
+
+def is_of_days(source: SourceSettings) -> bool:
+    """Whether a source is a folder with a file a day: it is there as one, or may become one."""
+    path = source.path
+    return source.kind == "usage" and (path.is_dir() or (path != STDIN and not path.suffix and not path.exists()))
+
+
+def _named(path: Path) -> SourceSettings:
+    """What is meant by a path on the command line: a folder has usage records, anything else is an access log."""
+    return SourceSettings(kind="usage" if path.is_dir() else "higress", path=path)
+
+
+def _day_files(folder: Path) -> list[tuple[Path, os.stat_result | None]]:
+    from monitor.sources.usage_log.folder import day_files  # noqa: PLC0415 - only where there are such files
+
+    found: list[tuple[Path, os.stat_result | None]] = []
+    with contextlib.suppress(OSError):
+        for path in (path for paths in day_files(folder).values() for path in paths):
+            try:
+                found.append((path, path.stat()))
+            except OSError:
+                found.append((path, None))
+    return found
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a log, or of all day files of a folder; None where it is not there."""
+    try:
+        if path.is_dir():
+            return sum(found.st_size for _, found in _day_files(path) if found is not None)
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -24,6 +24,7 @@ from monitor.store.base import (
     Grain,
     Latency,
     Pricing,
+    Removed,
     RepricedRounds,
     RoundPage,
     SessionPage,
@@ -303,6 +304,30 @@ class ScopedStore:
         self._refuse()
 
     def add(self, batch: Batch) -> Added:
+        """Refused."""
+        self._refuse()
+
+    def follow(self, source: str, kind: str, settings: bytes) -> None:
+        """Refused."""
+        self._refuse()
+
+    def followed(self) -> Mapping[str, tuple[str, bytes]]:
+        """Refused."""
+        self._refuse()
+
+    def origins(self) -> list[str]:
+        """Refused."""
+        self._refuse()
+
+    def remove(
+        self,
+        origin: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        checkpoints: Sequence[bytes] = (),
+        for_good: bool = False,
+    ) -> Removed:
         """Refused."""
         self._refuse()
 

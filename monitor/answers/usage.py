@@ -90,7 +90,7 @@ class DayUsage(Figures):
 class Summary(Answer):
     """A period in total, by model and by function."""
 
-    period: Literal["daily", "monthly"]
+    period: Literal["daily", "monthly", "days"]
     date: str
     timezone: str
     currency: str
@@ -107,6 +107,13 @@ class Summary(Answer):
 
 class DailyUsage(Summary):
     """One day."""
+
+
+class SpanUsage(Summary):
+    """Some days up to now."""
+
+    since: str
+    days: int
 
 
 class DailyAverage(Part):
@@ -196,6 +203,19 @@ def daily(
     day = this_day - timedelta(days=days_ago)
     fields = _summary(ask, day, day + timedelta(days=1), currency)
     return DailyUsage(period="daily", date=day.isoformat(), **fields)
+
+
+def span(ask: Asking, days: int = 7, *, currency: str = DEFAULT_CURRENCY, now: datetime | None = None) -> SpanUsage:
+    """The last `days` local days, today included.
+
+    Raises:
+        BadQuestion: `days` is less than 1.
+    """
+    begin = last_days(days, ask.zone, now=now)
+    last = today(ask.zone, now=now)
+    first = datetime.fromtimestamp(begin / 1000, ask.zone).date()
+    fields = _summary(ask, first, last + timedelta(days=1), currency)
+    return SpanUsage(period="days", date=last.isoformat(), since=first.isoformat(), days=days, **fields)
 
 
 def monthly(ask: Asking, *, currency: str = DEFAULT_CURRENCY, now: datetime | None = None) -> MonthlyUsage:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from monitor.rounds import ReportedCost
+
 NANO = 10**9
 
 #: - ``priced``: every part of the usage had a price.
@@ -26,3 +28,18 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     currency: str | None = None
     #: Where the price comes from, for people: list, entry, and the day from which it holds.
     source: str | None = None
+
+
+#: Where the cost comes from that a record was given by who wrote it; no price list changes it.
+GIVEN = "the record's own cost"
+#: Where the cost comes from that a record tells, while no list has a price.
+REPORTED = "reported by the source; no list has a price"
+
+
+def or_reported(cost: Cost, reported: ReportedCost, *, given: bool) -> Cost:
+    """What a round cost whose source reports a cost: that is right where it was given, and better than no price."""
+    if given:
+        return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, GIVEN)
+    if cost.status in ("unpriced", "none"):
+        return Cost("estimated", reported.nano, reported.currency, REPORTED)
+    return cost

@@ -26,8 +26,7 @@ from monitor.store.base import (
 )
 from monitor.store.chosen import choose
 from monitor.store.labels import Labels
-from monitor.store.schema import COUNTS, FIRST_MS, QUARTER_MS, SUMS, first_rid
-from monitor.store.writing import (
+from monitor.store.rows import (
     CONTENT,
     INFERRED,
     LOWER_BOUND,
@@ -36,8 +35,10 @@ from monitor.store.writing import (
     STREAM,
     SUCCESS,
     TOOL_CALLS,
+    content_key,
     started_at,
 )
+from monitor.store.schema import COUNTS, FIRST_MS, QUARTER_MS, SUMS, first_rid
 
 _NEVER = 1 << 62
 _LONGEST_PART = 4096
@@ -420,14 +421,10 @@ def _stored(row: tuple[Any, ...], labels: Labels, number: int, session_id: str |
 
 def content_keys(db: sqlite3.Connection, rounds: Sequence[StoredRound]) -> list[tuple[bytes, int] | None]:
     """The full keys and start times under which what was said in `rounds` is kept."""
-    keys: list[tuple[bytes, int] | None] = []
-    for stored in rounds:
-        row = None
-        if stored.has_content:
-            rid = int.from_bytes(stored.round.key[:8], "big", signed=True)
-            row = db.execute("SELECT key FROM round WHERE rid = ?", (rid,)).fetchone()
-        keys.append((row[0], stored.round.started_at) if row else None)
-    return keys
+    return [
+        content_key(db, int.from_bytes(stored.round.key[:8], "big", signed=True)) if stored.has_content else None
+        for stored in rounds
+    ]
 
 
 # -- names ----------------------------------------------------------------------------------------

@@ -77,6 +77,8 @@ class Batch(msgspec.Struct):
     occurrences: dict[tuple[bytes, bytes], int] = {}
     #: Files that are read from their start again: what was noted of their records goes.
     restarted: list[bytes] = []
+    #: The file that these rounds stand in, where they can be taken back out with it; see `Store.remove`.
+    origin: str | None = None
     #: The instant up to which the sources are read completely with this batch, milliseconds since 1970.
     as_of: int | None = None
 
@@ -90,6 +92,14 @@ class Added(msgspec.Struct, frozen=True):
     sessions: tuple[str, ...]
     #: How many messages about budgets wait to be sent because of it.
     alerts: int = 0
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What taking rounds back out changed."""
+
+    rounds: int
+    #: The ids of sessions that shrank, those that hold no rounds any more among them.
+    sessions: tuple[str, ...] = ()
 
 
 #: What a round costs: model, host, start in ms since 1970, usage.
@@ -471,6 +481,34 @@ class Store(Protocol):
         self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None
     ) -> RepricedRounds:
         """Price every stored round anew, and bring all sums up to that."""
+        ...
+
+    def follow(self, source: str, kind: str, settings: bytes) -> None:
+        """Remember how a source is read: its kind, and what else was set for it as a JSON object."""
+        ...
+
+    def followed(self) -> Mapping[str, tuple[str, bytes]]:
+        """How the sources that were ever followed are read: kind and settings by source."""
+        ...
+
+    def origins(self) -> list[str]:
+        """The files whose rounds can be taken back out, by the names that batches gave them."""
+        ...
+
+    def remove(
+        self,
+        origin: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        checkpoints: Sequence[bytes] = (),
+        for_good: bool = False,
+    ) -> Removed:
+        """Take the rounds of a file back out of every figure, those of [since, until) where given.
+
+        A round that stands in another file too stays. `checkpoints` are forgotten with the rounds, so that a file
+        that comes back is read again; with `for_good` the records are known and never counted again.
+        """
         ...
 
     def verify(self) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 from monitor.store.asking import round_key
 from monitor.store.base import Call
 from monitor.store.labels import Labels
+from monitor.store.rows import SUCCESS, started_at
 from monitor.store.schema import FIRST_MS, first_rid
-from monitor.store.writing import SUCCESS, started_at
 
 _COLUMNS = (
     "rid, substr(key, 1, 8), sid, facet, model, price, input, output, reasoning, cached, cache_write, nano, latency, "

@@ -234,8 +234,40 @@ def _third(db: sqlite3.Connection) -> None:
     latency.count(db, "round")
 
 
+def _fourth(db: sqlite3.Connection) -> None:
+    """Calls that several sources saw, and which file a usage record came from."""
+    columns = _ROUND_COLUMNS.replace("sid INTEGER", "session INTEGER")
+    for statement in _THIRD_TABLES.format(columns=columns).split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+_THIRD_TABLES = """
+CREATE TABLE witness (            -- what each source said of a call that several saw; ``session`` is a name
+  {columns},
+  reported INTEGER,
+  counted INTEGER NOT NULL        -- the round that counts for the call: of the first witness, with what all know
+);
+CREATE INDEX witness_response ON witness (response_id);
+CREATE INDEX witness_counted ON witness (counted);
+CREATE TABLE gap (
+  rid INTEGER PRIMARY KEY,        -- that no round has any more, and none may get
+  key BLOB NOT NULL               -- of a record that is not counted again; empty where it may be
+);
+CREATE TABLE origin (
+  file INTEGER NOT NULL, rid INTEGER NOT NULL,  -- the name of a file, a round that stands in it
+  PRIMARY KEY (file, rid)
+) WITHOUT ROWID;
+CREATE INDEX origin_of ON origin (rid);
+CREATE TABLE followed (
+  source TEXT PRIMARY KEY,
+  kind TEXT NOT NULL, settings TEXT NOT NULL  -- JSON: how it is read, besides
+) WITHOUT ROWID;
+"""
+
+
 #: One step a schema version, in order; a released step is never edited.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third, _fourth)
 VERSION = len(MIGRATIONS)
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, chosen, latency, sums, writing
+from monitor.store import alerts, asking, calls, chosen, latency, rollups, sums, writing
 from monitor.store.base import (
     Added,
     Alert,
@@ -30,6 +30,7 @@ from monitor.store.base import (
     Grain,
     Latency,
     Pricing,
+    Removed,
     RepricedRounds,
     RoundPage,
     SessionPage,
@@ -128,6 +129,58 @@ class SqliteStore:
             raise StoreError(f"{self.path} was opened for reading only")
         with self._lock, explaining(self.path):
             return self._writer.add(batch, self.price_version)
+
+    def follow(self, source: str, kind: str, settings: bytes) -> None:
+        """Remember how a source is read."""
+        if self._write_db is None:
+            raise StoreError(f"{self.path} was opened for reading only")
+        with self._lock, explaining(self.path):
+            self._write_db.execute(
+                "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", (source, kind, settings.decode())
+            )
+
+    def followed(self) -> Mapping[str, tuple[str, bytes]]:
+        """How the sources that were ever followed are read."""
+        return self._ask(
+            lambda db, _: {
+                source: (kind, text.encode()) for source, kind, text in db.execute("SELECT * FROM followed")
+            },
+            {},
+        )
+
+    def origins(self) -> list[str]:
+        """The files whose rounds can be taken back out, by the names that batches gave them."""
+        return self._ask(
+            lambda db, _: [
+                row[0]
+                for row in db.execute(
+                    # From each file to the next by the index, past all their rounds.
+                    "WITH RECURSIVE f (file) AS (SELECT min(file) FROM origin UNION ALL "
+                    "SELECT (SELECT min(file) FROM origin WHERE file > f.file) FROM f WHERE f.file IS NOT NULL) "
+                    "SELECT value FROM f JOIN name ON id = f.file ORDER BY value"
+                )
+            ],
+            [],
+        )
+
+    def remove(
+        self,
+        origin: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        checkpoints: Sequence[bytes] = (),
+        for_good: bool = False,
+    ) -> Removed:
+        """Take the rounds of a file back out of every figure, those of [since, until) where given.
+
+        Raises:
+            StoreError: opened for reading only, or the disk is full or broken.
+        """
+        if self._writer is None:
+            raise StoreError(f"{self.path} was opened for reading only")
+        with self._lock, explaining(self.path):
+            return Removed(*self._writer.remove(origin, since, until, checkpoints, for_good=for_good))
 
     def reprice(
         self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None
@@ -415,9 +468,9 @@ def _text(asked: str) -> str:
 
 def _verify(db: sqlite3.Connection) -> list[str]:
     problems = [row[0] for row in db.execute("PRAGMA quick_check") if row[0] != "ok"]
-    for table, (columns, _) in writing.ROLLUPS.items():
+    for table, (columns, _) in rollups.ROLLUPS.items():
         kept = set(db.execute(f"SELECT {columns}, {', '.join(COUNTS)} FROM {table}"))
-        right = {tuple(row) for row in writing.recomputed(db, table)}
+        right = {tuple(row) for row in rollups.recomputed(db, table)}
         problems += [f"{table}: {row} is kept, and no rounds add up to it" for row in sorted(kept - right, key=str)[:3]]
         problems += [
             f"{table}: the rounds add up to {row}, which is missing" for row in sorted(right - kept, key=str)[:3]
@@ -428,4 +481,9 @@ def _verify(db: sqlite3.Connection) -> list[str]:
         "(SELECT sid, count(*) AS n FROM round GROUP BY sid) AS r USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
     ):
         problems.append(f"session {sid}: {rounds} rounds are kept as its total, {right_rounds} are there")
+    for rid, counted in db.execute(
+        "SELECT w.rid, w.counted FROM witness AS w WHERE NOT EXISTS (SELECT 1 FROM round WHERE rid = w.counted) "
+        "OR (w.rid != w.counted AND EXISTS (SELECT 1 FROM round WHERE rid = w.rid)) LIMIT 3"
+    ):
+        problems.append(f"witness {rid}: stands behind round {counted}, and one of them counts wrongly")
     return problems

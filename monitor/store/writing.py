@@ -9,69 +9,42 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence, Set
-from typing import Any
 
 import msgspec
 
 from monitor.budgets import BudgetBook
-from monitor.prices.money import Cost
-from monitor.rounds import UNKNOWN_TIME, Conversation, Round
-from monitor.session_keys import is_made_id, parts, without_additions
+from monitor.session_keys import without_additions
 from monitor.store import latency
 from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound
 from monitor.store.counters import Counters
 from monitor.store.history import History
-from monitor.store.schema import ADD, BATCH_TABLE, COUNTS, DAY_MS, EPOCH_MS, QUARTER_MS, SUMS
-
-SUCCESS, LOWER_BOUND, TOOL_CALLS, CONTENT, INFERRED, NORMAL, STREAM, CONVENTION, LOST_COUNTS = (
-    1 << bit for bit in range(9)
+from monitor.store.joining import Joined, Joiner
+from monitor.store.places import BEFORE_ALL, Places
+from monitor.store.removing import Taken, drop_empty, leave_gaps, refresh_sources, take_out
+from monitor.store.rollups import QUARTER, add_batch
+from monitor.store.rows import (
+    CONTENT,
+    CONVENTION,
+    INFERRED,
+    LOST_COUNTS,
+    LOWER_BOUND,
+    NORMAL,
+    ROUND_NAMES,
+    SOURCE_BITS,
+    STREAM,
+    SUCCESS,
+    TOOL_CALLS,
+    BatchRow,
+    content_key,
+    next_id,
+    round_id,
 )
-SOURCE_BITS = {"higress": 1, "openclaw": 2, "usage": 4}
-_CACHE_LIMIT = 100_000
-#: Less than every round id.
-_BEFORE_ALL = -(1 << 63)
+from monitor.store.schema import BATCH_TABLE, first_rid
+
 _PREVIEW = 160
-
-_COUNT_NAMES = ", ".join(COUNTS)
-ROUND_NAMES = (
-    "rid, key, sid, facet, model, price, input, output, reasoning, cached, cache_write, cache_write_1h, "
-    "nano, latency, ttft, status, turn, opening, flags, request_id, response_id, extra, reported"
-)
-_QUARTER = f"at - at % {QUARTER_MS}"
-_DAY = f"at - at % {DAY_MS}"
-
-#: Table -> (what it is grouped by, how that is worked out from a round's columns and its start ``at``).
-ROLLUPS: dict[str, tuple[str, str]] = {
-    "session_slice": ("sid, model, price", "sid, model, price"),
-    "quarter": ("at, model, price", f"{_QUARTER}, model, price"),
-    "day": ("at, facet, model, price", f"{_DAY}, facet, model, price"),
-    "total": ("model, price", "model, price"),
-}
-
-
-_KEY_BITS = (1 << 22) - 1
-
-
-def round_id(started_at: int, key: bytes) -> int:
-    """A round's place in the order of time, made unlike its neighbours' by 22 bits of its key.
-
-    A round without a usable time gets a place in the first quarter of 1970 by its key: in one
-    millisecond there would be no room for all of them.
-    """
-    if started_at == UNKNOWN_TIME:
-        started_at = int.from_bytes(key[3:7], "big") % QUARTER_MS
-    return ((started_at - EPOCH_MS) << 22) | (int.from_bytes(key[:3], "big") >> 2)
-
-
-def started_at(rid: int) -> int:
-    """The start that a round id was made of."""
-    ms = (rid >> 22) + EPOCH_MS
-    return ms if ms >= QUARTER_MS else UNKNOWN_TIME
-
-
-def _next_id(rid: int) -> int:
-    """The id to look at when `rid` is another round's: of the same millisecond, so that the start stays true."""
-    return rid - _KEY_BITS if rid & _KEY_BITS == _KEY_BITS else rid + 1
+_REMOVE_STEP = 5000
+#: Where the ids of rounds stand.
+_KEYS = ("round", "witness", "gap")
 
 
 class Writer:
@@ -82,12 +55,10 @@ class Writer:
         self._history = history
         self._book = book
         self._counters: Counters | None = None
-        self._names: dict[str, int] = {}
-        self._facets: dict[tuple[str | None, ...], int] = {}
-        self._prices: dict[tuple[str | None, ...], int] = {}
-        self._sessions: dict[tuple[int, str], int] = {}
-        self._session_facets: dict[tuple[str | None, ...], tuple[int, int, int]] = {}
-        self._aliases: set[tuple[str, int]] = set()
+        #: How often sessions were taken away, as far as this writer knows.
+        self._dropped = 0
+        self.places = Places(db)
+        self._joiner = Joiner(db, self.places, self._question)
         self._db.execute(BATCH_TABLE)
 
     def count_budgets(self) -> None:
@@ -112,20 +83,22 @@ class Writer:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        if len(self._sessions) > _CACHE_LIMIT or len(self._names) > _CACHE_LIMIT:
+        if self.places.full:
             self._forget()
         return added
 
     def _forget(self) -> None:
-        for cache in (self._names, self._facets, self._prices, self._sessions, self._session_facets, self._aliases):
-            cache.clear()
+        self.places.forget()
+        self._joiner.forget()
         if self._counters is not None:
             self._counters.forget()
         if self._history is not None:
             self._history.forget()
 
     def _add(self, batch: Batch, price_version: str) -> Added:
-        new, duplicates = self._new_rounds(batch.rounds)
+        self._look_for_dropped()
+        new, known = self._new_rounds(batch.rounds)
+        duplicates = len(batch.rounds) - len(new)
         sessions: tuple[str, ...] = ()
         alerts = 0
         if new:
@@ -138,11 +111,12 @@ class Writer:
                 ]
                 if said:
                     self._history.write(said)
-            self._fill(new, price_version)
-            moved = self._counters.move() if self._counters is not None else set()
-            sessions = self._totals()
-            if self._counters is not None:
-                alerts = self._counters.note(moved)
+            rows = self._rows(new, price_version)
+            sessions, alerts = self._move(self._joiner.join(rows) or Joined(rows=rows), self._counters)
+        if batch.origin is not None:
+            origin = self.places.name(batch.origin)
+            stand = [(origin, rid) for rid in (*known, *(rid for rid, _ in new))]
+            self._db.executemany("INSERT OR IGNORE INTO origin VALUES (?, ?)", stand)
         db = self._db
         for file in batch.restarted:
             db.execute("DELETE FROM occurrence WHERE file = ?", (file,))
@@ -163,63 +137,179 @@ class Writer:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('as_of', ?)", (batch.as_of,))
         return Added(len(new), duplicates, sessions, alerts)
 
+    def _move(self, joined: Joined, counters: Counters | None) -> tuple[tuple[str, ...], int]:
+        """Take out what goes and add what comes; the sessions that changed, and how many alerts wait because of it."""
+        db = self._db
+        taken = take_out(db, joined.out, counters, self._question) if joined.out else Taken()
+        names = self._names_of(taken.sessions)
+        if joined.rows:
+            marks = ",".join("?" * 27)
+            db.execute("DELETE FROM batch")
+            db.executemany(f"INSERT INTO batch VALUES ({marks})", joined.rows)
+            db.execute(f"INSERT INTO round ({ROUND_NAMES}) SELECT {ROUND_NAMES} FROM batch")
+            if counters is not None:
+                taken.budgets |= counters.move()
+            names += self._totals()
+        elif taken.sessions:
+            db.execute("INSERT INTO meta VALUES ('batches', 1) ON CONFLICT DO UPDATE SET value = value + 1")
+        joined.finish(db)
+        for sid in taken.sessions | joined.seen.keys():
+            refresh_sources(db, sid)
+        if taken.sessions or joined.sessions:
+            drop_empty(db, taken.sessions | joined.sessions, self.places, counters)
+        alerts = self._counters.note(taken.budgets) if self._counters is not None else 0
+        return tuple(dict.fromkeys(names)), alerts
+
+    def _look_for_dropped(self) -> None:
+        """Forget the sessions where another process has taken some away."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'dropped'").fetchone()
+        if row is not None and row[0] != self._dropped:
+            self._dropped = row[0]
+            self.places.forget_sessions()
+            if self._counters is not None:
+                self._counters.forget()
+
+    def _names_of(self, sids: Iterable[int]) -> tuple[str, ...]:
+        rows = (
+            self._db.execute("SELECT session_id FROM session WHERE kind = 0 AND sid = ?", (sid,)).fetchone()
+            for sid in sids
+        )
+        return tuple(row[0] for row in rows if row is not None)
+
+    def _question(self, rid: int) -> str | None:
+        """The beginning of the question of a stored round."""
+        if self._history is None:
+            return None
+        row = content_key(self._db, rid)
+        content = self._history.added(*row) if row is not None else None
+        return None if content is None else preview(content.question)
+
+    # -- what goes again --------------------------------------------------------------------------
+
+    def remove(
+        self, origin: str, since: int | None, until: int | None, checkpoints: Sequence[bytes], *, for_good: bool
+    ) -> tuple[int, tuple[str, ...]]:
+        """Take the rounds of a file out; how many they were, and the sessions that shrank.
+
+        Works in steps, each a transaction after which everything adds up.
+        """
+        count, names, more = 0, dict[str, None](), True
+        while more:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                taken, more, sessions = self._remove_some(origin, since, until, for_good=for_good)
+                if not more:
+                    for id_ in checkpoints:
+                        self._db.execute("DELETE FROM checkpoint WHERE id = ?", (id_,))
+                        self._db.execute("DELETE FROM occurrence WHERE file = ?", (id_,))
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._forget()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            count += taken
+            names.update(dict.fromkeys(sessions))
+        return count, tuple(names)
+
+    def _remove_some(
+        self, origin: str, since: int | None, until: int | None, *, for_good: bool
+    ) -> tuple[int, bool, tuple[str, ...]]:
+        db = self._db
+        self._look_for_dropped()
+        low = BEFORE_ALL if since is None else first_rid(since)
+        high = -BEFORE_ALL - 1 if until is None else first_rid(until)
+        rows = db.execute(
+            "SELECT o.file, o.rid, EXISTS (SELECT 1 FROM origin AS p WHERE p.rid = o.rid AND p.file != o.file) "
+            "FROM origin AS o WHERE o.file = (SELECT id FROM name WHERE value = ?) AND o.rid >= ? AND o.rid < ? "
+            "ORDER BY o.rid LIMIT ?",
+            (origin, low, high, _REMOVE_STEP),
+        ).fetchall()
+        db.executemany("DELETE FROM origin WHERE file = ? AND rid = ?", [row[:2] for row in rows])
+        keys = {}
+        for _, rid, elsewhere in rows:
+            key = None if elsewhere else self._round_key(rid)
+            if key is not None:
+                keys[rid] = key
+        sessions: tuple[str, ...] = ()
+        if keys:
+            # Whoever has no budgets of its own leaves those that are counted right all the same.
+            counters = self._counters or Counters.as_stored(db)
+            sessions, _ = self._move(self._joiner.without(keys), counters)
+            leave_gaps(db, [(rid, key if for_good else b"") for rid, key in keys.items()])
+        return len(keys), len(rows) == _REMOVE_STEP, sessions
+
+    def _round_key(self, rid: int) -> bytes | None:
+        """The key of the round with an id, whether it counts or stands behind another; None where it is gone."""
+        row = self._db.execute(
+            "SELECT key FROM round WHERE rid = ?1 UNION SELECT key FROM witness WHERE rid = ?1", (rid,)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
     # -- which rounds are new ---------------------------------------------------------------------
 
-    def _new_rounds(self, rounds: Sequence[PricedRound]) -> tuple[list[tuple[int, PricedRound]], int]:
-        """The rounds that are not there yet with their ids; equal keys count once."""
+    def _new_rounds(self, rounds: Sequence[PricedRound]) -> tuple[list[tuple[int, PricedRound]], list[int]]:
+        """The rounds that are not there yet with their ids, and the ids of the others; equal keys count once."""
         if not rounds:
-            return [], 0
+            return [], []
         wanted: dict[bytes, PricedRound] = {}
         for priced in rounds:
             wanted.setdefault(priced.round.key, priced)
         homes = {key: round_id(priced.round.started_at, key) for key, priced in wanted.items()}
         ids = set(homes.values())
         taken = self._keys_at(ids)
-        new = []
+        new, known = [], []
         for key, priced in wanted.items():
             rid = homes[key]
             # Where another round has this id by chance, the round is or will be behind it.
             while (there := taken[rid] if rid in taken else self._key_at(rid, ids)) is not None and there != key:
-                rid = _next_id(rid)
+                rid = next_id(rid)
             if there is None:
                 taken[rid] = key
                 new.append((rid, priced))
-        return new, len(rounds) - len(new)
+            else:
+                known.append(rid)
+        return new, known
 
     def _key_at(self, rid: int, asked: Set[int]) -> bytes | None:
         """The key of the stored round with an id; those of the `asked` ones are known to be free."""
         if rid in asked:
             return None
-        row = self._db.execute("SELECT key FROM round WHERE rid = ?", (rid,)).fetchone()
+        row = self._db.execute(
+            " UNION ALL ".join(f"SELECT key FROM {table} WHERE rid = ?1" for table in _KEYS), (rid,)
+        ).fetchone()
         return None if row is None else bytes(row[0])
 
     def _keys_at(self, wanted: Set[int]) -> dict[int, bytes]:
         db = self._db
         low, high = min(wanted), max(wanted)
         # Rounds of one batch lie close together in time, so a range is usually the shorter way.
-        rows = db.execute("SELECT rid, key FROM round WHERE rid BETWEEN ? AND ? LIMIT ?", (low, high, 4 * len(wanted)))
-        found = dict(rows.fetchall())
-        if len(found) < 4 * len(wanted):
-            return found
-        found = {}
+        rows = db.execute(
+            " UNION ALL ".join(f"SELECT rid, key FROM {table} WHERE rid BETWEEN ?1 AND ?2" for table in _KEYS)
+            + " LIMIT ?3",
+            (low, high, 4 * len(wanted)),
+        ).fetchall()
+        if len(rows) < 4 * len(wanted):
+            return dict(rows)
+        found: dict[int, bytes] = {}
         ids = list(wanted)
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
             marks = ",".join("?" * len(some))
-            found.update(db.execute(f"SELECT rid, key FROM round WHERE rid IN ({marks})", some))
+            for table in _KEYS:
+                found.update(db.execute(f"SELECT rid, key FROM {table} WHERE rid IN ({marks})", some))
         return found
 
     # -- rows -------------------------------------------------------------------------------------
 
-    def _fill(self, new: list[tuple[int, PricedRound]], price_version: str) -> None:
-        db = self._db
-        db.execute("DELETE FROM batch")
+    def _rows(self, new: list[tuple[int, PricedRound]], price_version: str) -> list[BatchRow]:
         keeps = self._history is not None
-        rows = []
+        place, name, price = self.places.place, self.places.name, self.places.price
+        rows: list[BatchRow] = []
         for rid, priced in new:
             r, cost = priced.round, priced.cost
             usage = r.usage
-            sid, facet = self._place(r)
+            sid, facet = place(r)
             conversation = r.conversation
             flags = (
                 r.success * SUCCESS
@@ -238,8 +328,8 @@ class Writer:
                     r.key,
                     sid,
                     facet,
-                    self._name(r.model) if r.model else 0,
-                    self.price_number(cost, price_version, r.reported.currency if r.reported is not None else None),
+                    name(r.model) if r.model else 0,
+                    price(cost, price_version, r.reported.currency if r.reported is not None else None),
                     usage.input_tokens,
                     usage.output_tokens,
                     usage.reasoning_tokens,
@@ -260,109 +350,10 @@ class Writer:
                     r.started_at,
                     SOURCE_BITS.get(r.source, 0),
                     SORT_WEIGHTS.get(cost.currency or "", 1.0),
-                    preview(conversation) if keeps and conversation is not None else None,
+                    preview(conversation.question) if keeps and conversation is not None else None,
                 )
             )
-        db.executemany(f"INSERT INTO batch VALUES ({','.join('?' * 27)})", rows)
-        db.execute(f"INSERT INTO round ({ROUND_NAMES}) SELECT {ROUND_NAMES} FROM batch")
-
-    def _place(self, r: Round) -> tuple[int, int]:
-        """The round's session and facet."""
-        place = (r.session_id, r.source, r.consumer, r.route, r.function, r.user_id, r.host)
-        known = self._session_facets.get(place)
-        if known is None:
-            if len(self._session_facets) >= _CACHE_LIMIT:
-                self._session_facets.clear()
-            agent = parts(r.session_id).agent
-            facet = self._facet((r.source, r.consumer, r.route, r.function, r.user_id, agent, r.host))
-            sid = self._session(r)
-            self._session_facets[place] = known = (sid, facet, 0)
-        if r.session_aliases:
-            for alias in r.session_aliases:
-                if (alias, known[0]) not in self._aliases:
-                    self._db.execute("INSERT OR IGNORE INTO session_name VALUES (?, ?)", (alias, known[0]))
-                    self._aliases.add((alias, known[0]))
-        return known[0], known[1]
-
-    def _session(self, r: Round) -> int:
-        kind, name = (1, r.consumer or "") if r.session_id is None else (0, r.session_id)
-        sid = self._sessions.get((kind, name))
-        if sid is not None:
-            return sid
-        db = self._db
-        # An id owns its session. Aliases come out of what was said, so they must never catch another session's rounds;
-        # but an id that OpenClaw makes can't be guessed, and some of its calls name only that (a compaction does).
-        row = db.execute("SELECT sid FROM session WHERE kind = ? AND session_id = ?", (kind, name)).fetchone()
-        if row is None and kind == 0 and is_made_id(name):
-            row = db.execute("SELECT sid FROM session_name WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            key = parts(r.session_id)
-            cursor = db.execute(
-                "INSERT INTO session VALUES (NULL, ?, ?, ?, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, 0, 0)",
-                (
-                    kind,
-                    name,
-                    r.session_source == "inferred",
-                    1 << 62,
-                    -1,
-                    _BEFORE_ALL,
-                    _BEFORE_ALL,
-                    self._name(key.agent),
-                    self._name(key.channel),
-                ),
-            )
-            row = (cursor.lastrowid,)
-            if kind == 0:
-                db.execute("INSERT OR REPLACE INTO session_name VALUES (?, ?)", (name, row[0]))
-                db.execute("INSERT INTO meta VALUES ('sessions', 1) ON CONFLICT DO UPDATE SET value = value + 1")
-        self._sessions[kind, name] = row[0]
-        return int(row[0])
-
-    def _name(self, value: str | None) -> int:
-        if not value:
-            return 0
-        known = self._names.get(value)
-        if known is None:
-            self._db.execute("INSERT OR IGNORE INTO name (value) VALUES (?)", (value,))
-            known = int(self._db.execute("SELECT id FROM name WHERE value = ?", (value,)).fetchone()[0])
-            self._names[value] = known
-        return known
-
-    def _facet(self, values: tuple[str | None, ...]) -> int:
-        known = self._facets.get(values)
-        if known is None:
-            ids = [self._name(value) for value in values]
-            self._db.execute(
-                "INSERT OR IGNORE INTO facet (source, consumer, route, function, user_id, agent, host) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ids,
-            )
-            row = self._db.execute(
-                "SELECT id FROM facet WHERE source = ? AND consumer = ? AND route = ? AND function = ? "
-                "AND user_id = ? AND agent = ? AND host = ?",
-                ids,
-            ).fetchone()
-            self._facets[values] = known = int(row[0])
-        return known
-
-    def price_number(self, cost: Cost, version: str, reported_currency: str | None) -> int:
-        """The number of a price tag, made where there is none yet."""
-        values = (cost.status, cost.currency, cost.source, version, reported_currency)
-        known = self._prices.get(values)
-        if known is None:
-            texts = [value or "" for value in values]
-            self._db.execute(
-                "INSERT OR IGNORE INTO price (status, currency, source, version, reported_currency) "
-                "VALUES (?, ?, ?, ?, ?)",
-                texts,
-            )
-            row = self._db.execute(
-                "SELECT id FROM price WHERE status = ? AND currency = ? AND source = ? AND version = ? "
-                "AND reported_currency = ?",
-                texts,
-            ).fetchone()
-            self._prices[values] = known = int(row[0])
-        return known
+        return rows
 
     # -- totals -----------------------------------------------------------------------------------
 
@@ -375,10 +366,9 @@ class Writer:
             "(SELECT 1 FROM session_slice AS s WHERE s.sid = b.sid AND s.model = b.model) GROUP BY model "
             "ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions"
         )
-        for table in ROLLUPS:
-            add_batch(db, table)
+        add_batch(db)
         latency.count(db)
-        db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {_QUARTER}, model, sid FROM batch")
+        db.execute(f"INSERT OR IGNORE INTO presence SELECT DISTINCT {QUARTER}, model, sid FROM batch")
         db.execute("INSERT INTO meta VALUES ('batches', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         db.execute(
             "UPDATE session AS s SET first_at = min(s.first_at, ifnull(b.lo, s.first_at)), "
@@ -414,19 +404,8 @@ class Writer:
         return tuple(row[0] for row in rows)
 
 
-def add_batch(db: sqlite3.Connection, table: str, change: str = ADD) -> None:
-    """Let a roll-up grow by what the table ``batch`` sums up to, or `change` otherwise where it is there already."""
-    columns, values = ROLLUPS[table]
-    db.execute(
-        f"INSERT INTO {table} ({columns}, {_COUNT_NAMES}) SELECT {values}, {SUMS} FROM batch "
-        f"WHERE true GROUP BY {', '.join(str(i + 1) for i in range(values.count(',') + 1))} "
-        f"ON CONFLICT DO UPDATE SET {change}"
-    )
-
-
-def preview(conversation: Conversation) -> str | None:
-    """The beginning of a round's question as one line of text, or None where there is none."""
-    question = conversation.question
+def preview(question: bytes | None) -> str | None:
+    """The beginning of a question (JSON) as one line of text, or None where there is none."""
     if question is None:
         return None
     try:
@@ -452,16 +431,3 @@ def _cut(text: bytes) -> object:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
     return None
-
-
-def recomputed(db: sqlite3.Connection, table: str) -> Iterable[tuple[Any, ...]]:
-    """The rows of a roll-up as the rounds themselves give them."""
-    columns, values = ROLLUPS[table]
-    count = columns.count(",") + 1
-    start = f"((rid >> 22) + {EPOCH_MS})"
-    return db.execute(
-        f"SELECT {values}, {SUMS} FROM (SELECT *, {start} AS at FROM round) GROUP BY "
-        + ", ".join(str(i + 1) for i in range(count))
-        + " ORDER BY "
-        + ", ".join(str(i + 1) for i in range(count))
-    )

@@ -68,7 +68,7 @@ def test_the_question_is_what_the_user_asked_and_not_openclaws_own_context() -> 
     assert r.conversation is not None
     assert r.conversation.question == json.dumps(RUNTIME).encode()
     assert len(r.conversation.messages) == 3  # all of them are kept, exactly as logged
-    assert preview(r.conversation) == "hello"
+    assert preview(r.conversation.question) == "hello"
 
 
 def grown(rounds: int) -> list[bytes]:

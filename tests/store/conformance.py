@@ -181,6 +181,8 @@ def own(number: int, priced: PricedRound) -> PricedRound:
             r,
             key=r.key + digest[:13],
             request_id=f"request-{number}",
+            # Calls that several sources saw are in tests of their own.
+            response_id=f"chatcmpl-{number}" if r.response_id else None,
             session_aliases=aliases,
             session_source=r.session_source if r.session_id is not None else None,
         ),

@@ -11,6 +11,7 @@ What is known of these lines, with its evidence, is in docs/sources.md. The rule
 from __future__ import annotations
 
 from monitor.sources.higress.ai_log import AiLog
-from monitor.sources.higress.reader import HigressReader, Reading, Reason, Skipped
+from monitor.sources.higress.reader import HigressReader
+from monitor.sources.reading import Reading, Reason, Skipped
 
 __all__ = ["AiLog", "HigressReader", "Reading", "Reason", "Skipped"]

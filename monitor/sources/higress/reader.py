@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import xxhash
@@ -39,35 +39,10 @@ from monitor.sources.higress.syntax import (
     encode,
     present,
 )
-
-#: Why a line is not a round. ``non_ai`` is traffic without a model and normal; the others are kept for `doctor`.
-#:
-#: - ``blank``: nothing on the line.
-#: - ``foreign``: not an access-log record (pilot-agent's text in a shared file, a bare JSON value).
-#: - ``malformed``: an access-log record that is damaged, or whose ``ai_log`` is not an object.
-Reason = Literal["non_ai", "blank", "foreign", "malformed"]
+from monitor.sources.reading import Reading, Skipped
 
 _SKIP_FROM = 4096
 _NO_CALLS = (None, b"[]", b'""')
-
-
-class Skipped(msgspec.Struct, frozen=True, gc=False):
-    """A line that is not a round, and why."""
-
-    reason: Reason
-    #: The record as it was read; whoever keeps it shortens it.
-    record: bytes = b""
-
-
-class Reading(msgspec.Struct, frozen=True, gc=False):
-    """A round, and whether its record has something that no other record can have.
-
-    Two records that are equal to the byte and hold a request id, a response id or a collector's
-    offset are one; without any of these they may be two calls, and their order tells them apart.
-    """
-
-    round: Round
-    unique: bool
 
 
 class HigressReader:
