@@ -37,9 +37,12 @@ REPORTED = "reported by the source; no list has a price"
 
 
 def or_reported(cost: Cost, reported: ReportedCost, *, given: bool) -> Cost:
-    """What a round cost whose source reports a cost: that is right where it was given, and better than no price."""
+    """What a round cost whose source reports a cost: that is right where it was given, and better than no price.
+
+    A zero that nobody gave is none: OpenClaw writes one for every model that its configuration has no price for.
+    """
     if given:
         return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, GIVEN)
-    if cost.status in ("unpriced", "none"):
+    if reported.nano and cost.status in ("unpriced", "none"):
         return Cost("estimated", reported.nano, reported.currency, REPORTED)
     return cost
