@@ -242,12 +242,9 @@ class LogSource(_Source):
     def tail(self) -> Tail:
         """The files, from where the store says that they were read to."""
         if self._tail is None:
-            known = [
-                _state_decoder.decode(c.position)
-                for c in self._store.checkpoints(self.name)
-                if not self._is_part or c.path == str(self.path)
-            ]
-            self._sizes = {state.id: state.size for state in known}
+            told = [c for c in self._store.checkpoints(self.name) if not self._is_part or c.path == str(self.path)]
+            known = [_state_decoder.decode(c.position) for c in told]
+            self._sizes = {state.id: c.size for state, c in zip(known, told, strict=True)}
             self._tail = Tail(self.path, max_rotate=self._max_rotate, known=known)
         return self._tail
 
@@ -285,7 +282,9 @@ class LogSource(_Source):
         kept_as = self._key(file)
         batch, occurred = self._batch(records, lambda: self._counts(file))
         state = self._taken(chunk, unwrapper.held)
-        batch.checkpoints.append(self._checkpoint(state))
+        # Others are told what was read so far; that no more can be read for now, at the end of the pass (`grown`).
+        read = state.size if state.done else min(state.offset, state.size)
+        batch.checkpoints.append(self._checkpoint(state, read))
         batch.origin = self._origin
         # What lies behind the checkpoint is read again after a restart, and must be numbered as it was.
         occurred = self._later.pop(file, []) + occurred
@@ -324,14 +323,14 @@ class LogSource(_Source):
             self._held[file] = chunk.state_after(count)
         return self._held[file]
 
-    def _checkpoint(self, state: FileState) -> Checkpoint:
-        self._sizes[state.id] = state.size
+    def _checkpoint(self, state: FileState, seen: int) -> Checkpoint:
+        self._sizes[state.id] = seen
         return Checkpoint(
             id=self._key(state.id),
             source=self.name,
             path=state.path,
             offset=state.offset,
-            size=state.size,
+            size=seen,
             position=msgspec.msgpack.encode(state),
         )
 
@@ -346,7 +345,7 @@ class LogSource(_Source):
             if seen is not None and seen[:2] == (state.device, state.inode) and seen[2] > state.size:
                 state = msgspec.structs.replace(state, size=seen[2])
             if self._sizes.get(state.id) != state.size:
-                checkpoints.append(self._checkpoint(state))
+                checkpoints.append(self._checkpoint(state, state.size))
         return checkpoints
 
     def _counts(self, file: bytes) -> dict[bytes, int]:
