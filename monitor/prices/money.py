@@ -30,16 +30,21 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
 
 
-#: Where the cost comes from that a record was given by who wrote it; no price list changes it.
-GIVEN = "the record's own cost"
-#: Where the cost comes from that a record tells, while no list has a price.
+#: Where the cost of a usage record comes from: it was given to the record, and no price list changes it; or the
+#: record was written with it, which holds until prices are applied anew; or no list has a price, and a source tells one.
+GIVEN = "given with the record"
+RECORDED = "as the record says"
 REPORTED = "reported by the source; no list has a price"
 
 
-def or_reported(cost: Cost, reported: ReportedCost, *, given: bool) -> Cost:
-    """What a round cost whose source reports a cost: that is right where it was given, and better than no price."""
-    if given:
-        return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, GIVEN)
-    if cost.status in ("unpriced", "none"):
-        return Cost("estimated", reported.nano, reported.currency, REPORTED)
-    return cost
+def stated(reported: ReportedCost, *, given: bool) -> Cost:
+    """The cost that a usage record states."""
+    source = GIVEN if given else RECORDED
+    return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, source)
+
+
+def or_reported(cost: Cost, reported: ReportedCost | None) -> Cost:
+    """`cost`, or where no list has a price what the source reports: better than nothing, and marked as that."""
+    if reported is None or cost.status not in ("unpriced", "none"):
+        return cost
+    return Cost("estimated", reported.nano, reported.currency, REPORTED)

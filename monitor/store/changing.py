@@ -87,7 +87,7 @@ class Repricer:
         if tag.source == GIVEN:
             return None
         if reported is not None and tag.reported_currency is not None:
-            cost = or_reported(cost, ReportedCost(reported, tag.reported_currency), given=False)
+            cost = or_reported(cost, ReportedCost(reported, tag.reported_currency))
         same = (tag.status, tag.currency, tag.source, tag.version) == (
             cost.status,
             cost.currency,
