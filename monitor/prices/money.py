@@ -30,21 +30,13 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
 
 
-#: Where the cost of a usage record comes from: it was given to the record, and no price list changes it; or the
-#: record was written with it, which holds until prices are applied anew; or no list has a price, and a source tells one.
+#: Where the cost of a usage record comes from: it was given to the record, and no price list changes it; or the record
+#: was written with it, which holds until prices are applied anew.
 GIVEN = "given with the record"
 RECORDED = "as the record says"
-REPORTED = "reported by the source; no list has a price"
 
 
 def stated(reported: ReportedCost, *, given: bool) -> Cost:
     """The cost that a usage record states."""
     source = GIVEN if given else RECORDED
     return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, source)
-
-
-def or_reported(cost: Cost, reported: ReportedCost | None) -> Cost:
-    """`cost`, or where no list has a price what the source reports: better than nothing, and marked as that."""
-    if reported is None or cost.status not in ("unpriced", "none"):
-        return cost
-    return Cost("estimated", reported.nano, reported.currency, REPORTED)

@@ -64,8 +64,8 @@ def completed(record: Mapping[str, Any], price: Price | None = None) -> dict[str
 def fill(whole: dict[str, Any], price: Price | None) -> None:
     """Add what follows from the counts: their total, and what they cost."""
     into, out = whole.get("input_tokens"), whole.get("output_tokens")
-    if "total_tokens" not in whole and (into is not None or out is not None):
-        whole["total_tokens"] = (into or 0) + (out or 0)
+    if "total_tokens" not in whole and into is not None and out is not None:
+        whole["total_tokens"] = into + out
     if "cost" not in whole and price is not None:
         priced = price(whole)
         if priced is not None:
