@@ -20,12 +20,10 @@ import xxhash
 
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
-from monitor.prices.money import or_reported
 from monitor.rounds import Round
 from monitor.sources.higress import HigressReader
 from monitor.sources.reading import Reading, Skipped
 from monitor.sources.tail import Chunk, FileState, Tail
-from monitor.sources.usage_log.reader import cost_is_given
 from monitor.sources.wake import Wake
 from monitor.sources.wrap import Record, Unwrapper
 from monitor.store.base import Added, Batch, Checkpoint, PricedRound, SkippedLines, Store
@@ -148,9 +146,7 @@ class _Source:
                 round_ = _nth(round_, n)
             if not self._keep_content:
                 round_ = _without_text(round_)
-            priced = cost(round_.model, round_.host, round_.started_at, round_.usage)
-            if round_.reported is not None:
-                priced = or_reported(priced, round_.reported, given=cost_is_given(round_))
+            priced = reading.cost or cost(round_.model, round_.host, round_.started_at, round_.usage)
             rounds.append(PricedRound(round_, priced))
         lines = [SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()]
         return Batch(rounds=rounds, skipped=lines), occurred

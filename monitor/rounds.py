@@ -86,7 +86,10 @@ NO_USAGE = Usage()
 
 
 class ReportedCost(msgspec.Struct, frozen=True, gc=False):
-    """What the source itself says that a round cost; kept beside our own figure, never instead of it."""
+    """What the source itself says that a round cost; kept beside our own figure.
+
+    Only in our own usage records it is that figure: they are written with it (`monitor.prices.money.stated`).
+    """
 
     #: Nano-units (1e-9) of the currency unit.
     nano: int

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from monitor.ingest import Ingester, Source
     from monitor.prices.catalog import Catalog
     from monitor.prices.live import LiveCatalog
+    from monitor.prices.model_pricing import UsagePrices
     from monitor.sources.tail import FileState
+    from monitor.sources.usage_log.writer import DayFiles
 
 log = logging.getLogger("monitor.runtime")
 
@@ -142,6 +145,19 @@ class Runtime:
             if is_of_days(source) and not source.fields:
                 return source.path
         return self.folder / OWN_RECORDS
+
+    def usage_files(self, folder: Path | None = None) -> DayFiles:
+        """What appends usage records to `folder`, by default to `usage_folder`."""
+        from monitor.sources.usage_log.writer import DayFiles  # noqa: PLC0415 - only where records come in
+
+        return DayFiles(folder or self.usage_folder(), ZoneInfo(self.settings.zone))
+
+    def usage_prices(self) -> UsagePrices:
+        """What usage records cost: by the configured lists, else by the usage list."""
+        from monitor.prices.model_pricing import UsagePrices, shared  # noqa: PLC0415
+
+        overlays = self.settings.prices.overlays
+        return UsagePrices(overlays, self.folder) if overlays else shared()
 
     # -- ingestion --------------------------------------------------------------------------------
 

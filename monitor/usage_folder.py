@@ -17,6 +17,7 @@ from monitor.ingest import LogSource, Signature, SourceProblem, SourceState
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
 from monitor.sources.tail import FileState
+from monitor.sources.tail.rotation import steady
 from monitor.sources.usage_log.folder import day_files, day_of, origin_of
 from monitor.sources.usage_log.reader import UsageReader
 from monitor.store.base import Batch, Checkpoint, Store
@@ -53,6 +54,8 @@ class UsageFolder:
         self._logs: dict[Path, LogSource] = {}
         #: Files that were read to their end, as they were then.
         self._read: dict[Path, _Stamp] | None = None
+        #: Of these some may have changed since and look the same.
+        self._racy: set[Path] = set()
         #: The days that the last pass found.
         self._days: set[str] | None = None
         #: What stood in the way of files that are closed again.
@@ -85,12 +88,17 @@ class UsageFolder:
         for day, paths in listed.items():
             for path in paths:
                 stamp = _stamp(path)
-                if stamp is None or self._read.get(path) == stamp:
+                if stamp is None or (self._read.get(path) == stamp and path not in self._racy):
                     continue
                 source = self._log(path, day)
                 yield from self._of(source, path, day)
                 if not source.state().refused_bytes:
                     self._read[path] = stamp
+                    # Another change so soon after this one may not show in the time stamp.
+                    if steady(stamp[3]):
+                        self._racy.discard(path)
+                    else:
+                        self._racy.add(path)
         self._close_idle()
 
     def _of(self, source: LogSource, path: Path, day: str) -> Iterator[Batch]:

@@ -30,19 +30,13 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
 
 
-#: Where the cost comes from that a record was given by who wrote it; no price list changes it.
-GIVEN = "the record's own cost"
-#: Where the cost comes from that a record tells, while no list has a price.
-REPORTED = "reported by the source; no list has a price"
+#: Where the cost of a usage record comes from: it was given to the record, and no price list changes it; or the record
+#: was written with it, which holds until prices are applied anew.
+GIVEN = "given with the record"
+RECORDED = "as the record says"
 
 
-def or_reported(cost: Cost, reported: ReportedCost, *, given: bool) -> Cost:
-    """What a round cost whose source reports a cost: that is right where it was given, and better than no price.
-
-    A zero that nobody gave is none: OpenClaw writes one for every model that its configuration has no price for.
-    """
-    if given:
-        return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, GIVEN)
-    if reported.nano and cost.status in ("unpriced", "none"):
-        return Cost("estimated", reported.nano, reported.currency, REPORTED)
-    return cost
+def stated(reported: ReportedCost, *, given: bool) -> Cost:
+    """The cost that a usage record states."""
+    source = GIVEN if given else RECORDED
+    return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, source)

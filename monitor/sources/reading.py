@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from monitor.prices.money import Cost
 from monitor.rounds import Round
 
 #: Why a line is not a round. ``non_ai`` is traffic without a model and normal; the others are kept for `doctor`.
@@ -34,3 +35,5 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     round: Round
     unique: bool
+    #: What the round cost, where the record decides that and no price list does.
+    cost: Cost | None = None

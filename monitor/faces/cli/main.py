@@ -38,6 +38,8 @@ class Commands(click.Group):
         "doctor": "ask",
         "prices": "prices",
         "budget": "budget",
+        "record": "usage",
+        "reset": "usage",
         "demo": "demo",
         "schema": "schema",
         "completion": "completion",

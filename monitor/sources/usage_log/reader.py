@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import xxhash
 
-from monitor.prices.money import NANO
+from monitor.prices.money import NANO, stated
 from monitor.rounds import UNKNOWN_TIME, ReportedCost, Round, Usage
 from monitor.session_keys import bounded
 from monitor.sources import usage as token_usage
@@ -89,9 +89,13 @@ class UsageReader:
             request_id=_text(value.get("request_id")),
             response_id=_text(value.get("response_id")),
             reported=reported,
-            extra=self._extra(found, value),
+            extra=self._extra(found),
         )
-        return Reading(round_, unique=id_ is not None)
+        # In our own files the cost was worked out or given when the record was written, and stands.
+        cost = None
+        if reported is not None and self._names.is_ours:
+            cost = stated(reported, given=value.get("cost_given") is True)
+        return Reading(round_, id_ is not None, cost)
 
     def _key(self, record: bytes, id_: str | None) -> bytes:
         if id_ is None:
@@ -137,20 +141,10 @@ class UsageReader:
             raise ValueError("currency is no code")
         return ReportedCost(int((amount * NANO).to_integral_value(rounding="ROUND_HALF_UP")), currency)
 
-    def _extra(self, found: Mapping[str, Any], value: Mapping[str, Any]) -> bytes | None:
-        """What the record says besides, and whether its cost was given to it."""
+    def _extra(self, found: Mapping[str, Any]) -> bytes | None:
+        """What the record says besides."""
         more = {name: said for name, said in found.items() if name not in self._known}
-        extra: dict[str, Any] = {}
-        if value.get("cost_given") is True and self._names.is_ours:
-            extra["cost_given"] = True
-        if more:
-            extra["fields"] = more
-        return _encode(extra) if extra else None
-
-
-def cost_is_given(round_: Round) -> bool:
-    """Whether the record says that its cost is what was paid, and not worked out from a list."""
-    return round_.reported is not None and round_.extra is not None and round_.extra.startswith(b'{"cost_given":true')
+        return _encode({"fields": more}) if more else None
 
 
 def _text(value: Any) -> str | None:

@@ -41,19 +41,15 @@ def completed(record: Mapping[str, Any], price: Price | None = None) -> dict[str
     Raises:
         BadRecord: a field is unknown, missing or out of range.
     """
-    for name in record:
-        if name not in MAPPED:
-            raise BadRecord(f"{str(name)[:60]!r} is no field of a usage record: use {', '.join(MAPPED)}")
     whole: dict[str, Any] = {"id": None, "timestamp": None}
-    whole.update({name: value for name, value in record.items() if value is not None})
-    for name in _TEXTS:
-        _check_text(whole, name)
-    for name in _COUNTS:
-        _check_count(whole, name)
-    for name in _DURATIONS:
-        _check_number(whole, name, _MOST_MS)
-    _check_rest(whole)
-    if whole.get("model") is None:
+    for name, value in record.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise BadRecord(f"{str(name)[:60]!r} is no field of a usage record: use {', '.join(MAPPED)}")
+        if value is not None:
+            whole[name] = check(name, value)
+    _check_parts(whole)
+    if "model" not in whole:
         raise BadRecord("model is missing: a record names the model that was called")
     if whole["id"] is None:
         whole["id"] = os.urandom(16).hex()
@@ -68,8 +64,8 @@ def completed(record: Mapping[str, Any], price: Price | None = None) -> dict[str
 def fill(whole: dict[str, Any], price: Price | None) -> None:
     """Add what follows from the counts: their total, and what they cost."""
     into, out = whole.get("input_tokens"), whole.get("output_tokens")
-    if "total_tokens" not in whole and (into is not None or out is not None):
-        whole["total_tokens"] = (into or 0) + (out or 0)
+    if "total_tokens" not in whole and into is not None and out is not None:
+        whole["total_tokens"] = into + out
     if "cost" not in whole and price is not None:
         priced = price(whole)
         if priced is not None:
@@ -147,10 +143,7 @@ def _decode(text: bytes, what: str) -> Any:
         raise BadRecord(f"{what}: no JSON: {error}") from None
 
 
-def _check_text(whole: dict[str, Any], name: str) -> None:
-    value = whole.get(name)
-    if value is None:
-        return
+def _text(name: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
@@ -158,46 +151,73 @@ def _check_text(whole: dict[str, Any], name: str) -> None:
     if len(value) > _LONGEST_TEXT:
         raise BadRecord(f"{name} has {len(value)} characters: at most {_LONGEST_TEXT}")
     # Half a character can't be written down.
-    whole[name] = value.encode("utf-8", "replace").decode()
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
-def _check_count(whole: Mapping[str, Any], name: str) -> None:
-    value = whole.get(name)
-    if value is None:
-        return
+def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PLAUSIBLE_TOKENS:
         raise BadRecord(f"{name} is {_said(value)}: use a whole number, 0 or more")
+    return value
 
 
-def _check_number(whole: Mapping[str, Any], name: str, most: int) -> None:
-    value = whole.get(name)
-    if value is None:
-        return
+def _number(name: str, value: Any, most: int) -> float | Decimal:
     # What is no number at all is not even in the range.
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value <= most:
-        raise BadRecord(f"{name} is {_said(value)}: use a number, 0 or more")
+        raise BadRecord(f"{name} is {_said(value)}: use a number from 0 to {most}")
+    return value
 
 
-def _check_rest(whole: dict[str, Any]) -> None:
-    _check_number(whole, "cost", _MOST_COST)
-    currency = whole.get("currency")
-    if currency is not None:
-        if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha()):
-            raise BadRecord(f"currency is {_said(currency)}: use three letters, such as CNY")
-        whole["currency"] = currency.upper()
-    success = whole.get("success")
-    if success is not None and not isinstance(success, bool):
-        raise BadRecord(f"success is {_said(success)}: use true or false")
-    at = whole["timestamp"]
-    if at is not None and (isinstance(at, bool) or not isinstance(at, int | float) or not _EARLIEST <= at <= _LATEST):
-        raise BadRecord(f"timestamp is {_said(at)}: use seconds since 1970, such as 1764115200.5")
-    status = whole.get("status")
-    if status is not None and (isinstance(status, bool) or not isinstance(status, int) or not 0 <= status <= 999):
-        raise BadRecord(f"status is {_said(status)}: use an HTTP status, such as 200")
+def _duration(name: str, value: Any) -> float | Decimal:
+    return _number(name, value, _MOST_MS)
+
+
+def _cost(name: str, value: Any) -> float | Decimal:
+    return _number(name, value, _MOST_COST)
+
+
+def _currency(name: str, value: Any) -> str:
+    if not (isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha()):
+        raise BadRecord(f"{name} is {_said(value)}: use three letters, such as CNY")
+    return value.upper()
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadRecord(f"{name} is {_said(value)}: use true or false")
+    return value
+
+
+def _moment(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _EARLIEST <= value <= _LATEST:
+        raise BadRecord(f"{name} is {_said(value)}: use seconds since 1970, such as 1764115200.5")
+    return value
+
+
+def _status(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 999:
+        raise BadRecord(f"{name} is {_said(value)}: use an HTTP status, such as 200")
+    return value
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "timestamp": _moment,
+    "cost": _cost,
+    "currency": _currency,
+    "success": _yes_or_no,
+    "status": _status,
+    **dict.fromkeys(_TEXTS, _text),
+    **dict.fromkeys(_COUNTS, _count),
+    **dict.fromkeys(_DURATIONS, _duration),
+}
+
+
+def _check_parts(whole: Mapping[str, Any]) -> None:
+    """A part is never more than what holds it."""
     parts = (whole.get("cached_tokens") or 0) + (whole.get("cache_write_tokens") or 0)
-    if whole.get("input_tokens") is not None and parts > whole["input_tokens"]:
+    if parts and parts > whole.get("input_tokens", parts):
         raise BadRecord("cached_tokens and cache_write_tokens are parts of input_tokens, and are more than it")
-    if whole.get("output_tokens") is not None and (whole.get("reasoning_tokens") or 0) > whole["output_tokens"]:
+    reasoning = whole.get("reasoning_tokens") or 0
+    if reasoning and reasoning > whole.get("output_tokens", reasoning):
         raise BadRecord("reasoning_tokens are a part of output_tokens, and are more than it")
 
 
