@@ -56,6 +56,8 @@ class SourceState(msgspec.Struct, frozen=True):
     problems: tuple[SourceProblem, ...] = ()
     #: Bytes of the live file that can't be read.
     refused_bytes: int = 0
+    #: Worth knowing, and no fault.
+    notes: tuple[str, ...] = ()
 
 
 #: Device, inode and size of a file.
