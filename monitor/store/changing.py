@@ -55,7 +55,8 @@ class Repricer:
                     db.executemany("UPDATE witness SET price = ?2, nano = ?3, flags = ?4 WHERE rid = ?1", changed)
             db.execute("COMMIT")
         except BaseException:
-            db.execute("ROLLBACK")
+            if db.in_transaction:  # a full disk ends it by itself
+                db.execute("ROLLBACK")
             raise
         if self._table == "round":
             self.seen += len(rows)

@@ -69,7 +69,8 @@ class Writer:
             self._counters.prepare()
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk ends it by itself
+                self._db.execute("ROLLBACK")
             raise
 
     def add(self, batch: Batch, price_version: str) -> Added:
