@@ -11,9 +11,10 @@ import xxhash
 from monitor.ingest import Signature, SourceProblem, SourceState
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
+from monitor.prices.money import or_reported
 from monitor.rounds import Round
 from monitor.sources.openclaw import Cursor, Found, Passed, StateFolder
-from monitor.store.base import Batch, Checkpoint, PricedRound, SkippedLines, Store
+from monitor.store.base import Batch, Checkpoint, PricedRound, SessionName, SkippedLines, Store
 
 _SAMPLE_BYTES = 400
 #: The part of a cursor that stands for the whole folder.
@@ -100,6 +101,7 @@ class TranscriptSource:
         return Batch(
             rounds=[self._priced(round_) for round_ in found.calls],
             skipped=self._skipped(found.passed),
+            names=[SessionName(n.session_id, n.key, n.parent, n.channel) for n in found.names],
             checkpoints=[self._checkpoint(cursor, cursor.size or max(cursor.at, 0)) for cursor in found.cursors],
         )
 
@@ -109,6 +111,8 @@ class TranscriptSource:
             extra.pop("fields", None)
             round_ = msgspec.structs.replace(round_, extra=msgspec.json.encode(extra))
         cost = self._catalog.cost(round_.model, round_.host, round_.started_at, round_.usage)
+        if round_.reported is not None:
+            cost = or_reported(cost, round_.reported, given=False)
         return PricedRound(round_, cost)
 
     def _skipped(self, passed: Sequence[Passed]) -> list[SkippedLines]:

@@ -182,3 +182,71 @@ def counts(rounds: Iterable[Round]) -> tuple[int, int, int, int]:
         sum(r.usage.output_tokens or 0 for r in known),
         sum(r.usage.cached_tokens or 0 for r in known),
     )
+
+
+def logged(
+    response_id: str | None,
+    at: int = BEGIN,
+    *,
+    session: str | None = None,
+    model: str = "kimi-k2.6",
+    input_: int = 100,
+    output: int = 10,
+    cached: int = 0,
+    status: int = 200,
+) -> bytes:
+    """The line that a gateway writes of a call, as Higress does without messages."""
+    told: dict[str, Any] = {
+        "api": "openai/v1/chat/completions",
+        "chat_id": response_id,
+        "model": model,
+        "input_token": input_,
+        "output_token": output,
+        "total_token": input_ + output,
+        "input_token_details": {"cached_tokens": cached},
+        "response_type": "stream",
+        "llm_service_duration": 230,
+    }
+    if session is not None:
+        told["session_id"] = session
+    if status != 200:
+        told = {"api": told["api"], "session_id": session, "response_type": "normal"}
+    line = {
+        "ai_log": json.dumps({name: value for name, value in told.items() if value is not None}),
+        "start_time": iso(at),
+        "request_id": f"request-{response_id}-{at}",
+        "response_code": str(status),
+        "response_flags": "-",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "duration": "240",
+    }
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def gateway_log(release: str, affinity: bool = True) -> bytes:
+    """What a gateway before the provider wrote of every request of the corpus, with OpenClaw's header or without."""
+    cases = truth(release)
+    windows: dict[str, str] = {}
+    reader = StateFolder(CORPUS / release / ".openclaw")
+    for found in reader.read():
+        for round_ in found.calls:
+            for id_ in round_.session_aliases or (round_.session_id or "",):
+                windows.setdefault(round_.response_id or "", id_)
+    log = b""
+    for case in cases.values():
+        ids = [windows[r["response_id"]] for r in case["requests"] if r["response_id"] in windows]
+        for request in case["requests"]:
+            sent = request["usage_sent"] or {}
+            named: str | None = windows.get(request["response_id"], ids[0] if ids else None)
+            log += logged(
+                request["response_id"],
+                int(datetime.fromisoformat(request["time"]).timestamp() * 1000),
+                session=f"{named}:0" if affinity and named is not None else None,
+                model=request["model"],
+                input_=sent.get("prompt_tokens", 0),
+                output=sent.get("completion_tokens", 0),
+                cached=(sent.get("prompt_tokens_details") or {}).get("cached_tokens", 0),
+                status=request["status"] if sent else (request["status"] or 502),
+            )
+    return log

@@ -17,7 +17,7 @@ from monitor.store.base import Batch
 from monitor.store.sqlite import SqliteStore
 from monitor.transcripts import TranscriptSource
 from tests.helpers import run, totals, wait_for
-from tests.openclaw import BEGIN, RELEASES, Database, answered, asked, header, real, truth
+from tests.openclaw import BEGIN, RELEASES, Database, answered, asked, gateway_log, header, logged, real, truth
 
 CATALOG = Catalog.load()
 ID, KEY = "0cd86b8b-12c3-43d1-a1a6-910f3a42ea60", "agent:main:telegram:direct:7"
@@ -111,6 +111,71 @@ def test_where_content_is_not_kept_nothing_that_was_said_is_on_the_disk(tmp_path
         assert reading.ingester.once() == 2
     assert all(b"SESAME" not in file.read_bytes() for file in (tmp_path / "data").iterdir())
     gateway.close()
+
+
+# -- with the gateway's log ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["log", "transcripts"])
+def test_the_gateways_name_of_a_session_leads_to_its_key_whichever_is_read_first(tmp_path: Path, first: str) -> None:
+    gateway, log = Database(tmp_path / "state"), tmp_path / "access.log"
+    gateway.name(ID, KEY)
+    gateway.write(ID, header(ID), answered("a1"))
+    log.write_bytes(
+        logged("chatcmpl-a1", session=f"{ID}:0")
+        + logged("chatcmpl-retried", BEGIN + 100, session=f"{ID}:0")
+        + logged("chatcmpl-compaction", BEGIN + 200, session=ID)
+    )
+    with Reading(tmp_path / "data", tmp_path / "state", logs=(log,)) as reading:
+        log_first = reading.ingester.sources[::-1]
+        for source in log_first if first == "log" else reading.ingester.sources:
+            for batch in source.batches():
+                reading.store.add(batch)
+        session = reading.store.session(KEY)
+        assert session is not None
+        assert set(session.aliases) == {ID, f"{ID}:0"}
+        assert (session.agent, session.channel, session.sources) == ("main", "telegram", ("higress", "openclaw"))
+        assert reading.store.session(ID) == reading.store.session(f"{ID}:0") == session
+        assert sum(part.counts.rounds for part in session.slices) == 3
+        assert reading.store.session_count() == 1
+        assert reading.store.verify() == []
+    gateway.close()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_both_meters_together_count_every_request_of_the_corpus_once(tmp_path: Path, release: str) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes(gateway_log(release))
+    with Reading(tmp_path / "data", real(release, tmp_path), logs=(log,)) as reading:
+        reading.ingester.once()
+        requests = [request for case in truth(release).values() for request in case["requests"]]
+        sums = totals(reading.store.slices())
+        assert sums.input_tokens == sum((r["usage_sent"] or {}).get("prompt_tokens", 0) for r in requests)
+        assert sums.output_tokens == sum((r["usage_sent"] or {}).get("completion_tokens", 0) for r in requests)
+        for name, case in truth(release).items():
+            session = reading.store.session(case["session_key"])
+            if (release, name) == ("2026.7.1", "delete"):
+                assert session is None
+                continue
+            assert session is not None
+            below = reading.store.started_by(case["session_key"])
+            of_case = [*session.slices, *(part for record in below for part in record.slices)]
+            assert totals(of_case).input_tokens == case["totals"].get("prompt_tokens", 0), name
+        assert reading.store.verify() == []
+
+
+def test_a_session_with_its_sub_agents_costs_what_they_cost_together(tmp_path: Path) -> None:
+    folder, data = real("2026.9.6", tmp_path), tmp_path / "data"
+    run("ingest", "--once", "--data-dir", data, "--log-path", folder)
+    told = json.loads(run("show", "agent:main:fx-spawn", "--subagents", "--json", "--data-dir", data)[0])
+    assert told["total_input_tokens"] == 7430
+    assert told["subagents"]["count"] == 1
+    assert told["subagents"]["together"]["total_input_tokens"] == 8850
+    assert told["subagents"]["alone"]["total_input_tokens"] == 1420
+    shown = run("show", "agent:main:fx-spawn", "--subagents", "--no-content", "--data-dir", data)[0]
+    assert "with 1 sub-agents: 4 rounds, 9,041 tokens" in shown
+    (child,) = told["subagents"]["sessions"]
+    assert json.loads(run("show", child, "--json", "--data-dir", data)[0])["parent_session"] == "agent:main:fx-spawn"
 
 
 # -- the runtime ----------------------------------------------------------------------------------
