@@ -11,7 +11,6 @@ import xxhash
 from monitor.ingest import Signature, SourceProblem, SourceState
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
-from monitor.prices.money import or_reported
 from monitor.rounds import Round
 from monitor.sources.openclaw import Cursor, Found, Passed, StateFolder
 from monitor.store.base import Batch, Checkpoint, PricedRound, SessionName, SkippedLines, Store
@@ -111,8 +110,6 @@ class TranscriptSource:
             extra.pop("fields", None)
             round_ = msgspec.structs.replace(round_, extra=msgspec.json.encode(extra))
         cost = self._catalog.cost(round_.model, round_.host, round_.started_at, round_.usage)
-        if round_.reported is not None:
-            cost = or_reported(cost, round_.reported, given=False)
         return PricedRound(round_, cost)
 
     def _skipped(self, passed: Sequence[Passed]) -> list[SkippedLines]:
