@@ -154,7 +154,7 @@ def router(runtime: Runtime, growth: Growth) -> APIRouter:
     """The stream of events."""
     api = APIRouter(prefix="/api", tags=["Live"], responses=PROBLEMS)
 
-    @api.get("/live", response_class=StreamingResponse)
+    @api.get("/live", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
     async def live(request: Request, asked: Annotated[p.LiveAsked, Query()]) -> Response:
         """Server-sent events: `grown`, with the ids of sessions that have new rounds."""
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}

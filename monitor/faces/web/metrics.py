@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from monitor import __version__
 from monitor.access import private
@@ -222,7 +222,7 @@ def router(runtime: Runtime) -> APIRouter:
     api = APIRouter(tags=["The monitor itself"])
     labels = Labels(runtime.folder / LABELS_NAME)
 
-    @api.get("/metrics")
+    @api.get("/metrics", response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:
         """Everything for Prometheus, in its text format."""
         if not asker(request.scope).is_owner:

@@ -13,6 +13,7 @@ from openapi_spec_validator import validate
 
 from tests.faces.place import Place
 from tests.faces.web.served import MAIN, Served, daemon, sample, wait_until_read
+from tests.helpers import finished, script
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +323,15 @@ def check(document: Any, schema: Any, value: Any, where: str) -> None:
     elif isinstance(value, list) and "items" in schema:
         for member in value:
             check(document, schema["items"], member, f"{where}[]")
+
+
+def test_a_server_for_one_conversation_does_not_load_what_only_the_page_needs() -> None:
+    """Such servers are started for each conversation, and most of them never serve a page."""
+    code = "import monitor.faces.serving, monitor.faces.cli.serve, sys; print(*sorted(sys.modules))"
+    process = script(code)
+    [loaded] = finished([process])
+    assert "monitor.faces.mcp.tools" in loaded.split()
+    assert not {"fastapi", "prometheus_client", "jinja2", "monitor.faces.web.app"} & set(loaded.split())
 
 
 def test_the_page_of_the_description_loads_its_own_files_only(client: httpx2.Client) -> None:
