@@ -31,6 +31,13 @@ def language_of(environment: Mapping[str, str]) -> Language:
 
 
 CHINESE: dict[str, str] = {
+    "  the file is {path} now": "  文件现在是 {path}",
+    "no usage log is followed: name one with --log-path FOLDER, or in the configuration": "没有跟踪任何用量日志：请用 --log-path FOLDER 或在配置中指定",
+    "recorded in {path}: {told}": "已记录到 {path}：{told}",
+    "there are no usage records of {day}": "{day} 没有用量记录",
+    "{path} can't be written: {error}": "{path} 无法写入：{error}",
+    "{path} is not followed; usage logs are: {known}": "没有跟踪 {path}；已跟踪的用量日志：{known}",
+    "{path}: {n} records of {day} are taken out": "{path}：已移除 {day} 的 {n} 条记录",
     "There is no token yet: `session-monitor token create` makes one.": "还没有令牌：用 `session-monitor token create` 创建。",
     "id": "编号",
     "opens": "可见范围",

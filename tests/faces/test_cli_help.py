@@ -28,7 +28,7 @@ _ENDING = {
     "service uninstall": ["--dry-run"],
 }
 #: These end with another code than 0 where nothing is set up.
-_CODES = {"service status": {0, 1, 3}, "doctor": {0, 1}, "token revoke": {3}}
+_CODES = {"service status": {0, 1, 3}, "doctor": {0, 1}, "token revoke": {3}, "reset": {0, 3}}
 #: An example that fetches something finds nobody there, and says so.
 _FETCHING = "session-monitor prices update"
 _NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
@@ -61,7 +61,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     with (folder / "access.log").open("wb") as file:
         file.writelines(lines(DEMO, seed=3, limit=400, expected=Expected()))
-    called(folder, "ingest", "--once", "--log-path", "access.log")
+    usage = "records/ai_usage"
+    called(folder, "record", "--model", "qwen-plus", "--input-tokens", "9", "--output-tokens", "1", "--dir", usage)
+    done = called(folder, "ingest", "--once", "--log-path", "access.log", "--log-path", usage)
+    assert done.returncode == 0, done.stderr
     return folder
 
 

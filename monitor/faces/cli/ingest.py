@@ -50,7 +50,7 @@ def ingest_command(
     """
     from filelock import Timeout  # noqa: PLC0415
 
-    from monitor.runtime import STDIN, Runtime  # noqa: PLC0415
+    from monitor.runtime import STDIN, Runtime, is_of_days  # noqa: PLC0415
 
     runtime = Runtime(
         load(config, data_dir=data_dir),
@@ -70,7 +70,7 @@ def ingest_command(
             if source.path == STDIN:
                 continue
             try:
-                if source.kind == "openclaw":
+                if source.kind == "openclaw" or is_of_days(source):
                     os.listdir(source.path)
                     continue
                 with source.path.open("rb"):
