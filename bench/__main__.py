@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from bench import asking, reading, waiting
+from bench import asking, reading, serving, waiting
 from bench.measure import FULL, QUICK, Row, Sizes
 
 PARTS: dict[str, Callable[[Sizes], Iterator[Row]]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Sizes], Iterator[Row]]] = {
     "told": waiting.told,
     "idle": waiting.idle,
     "memory": reading.memory,
+    "served": serving.served,
 }
 
 

@@ -66,6 +66,8 @@ class Sizes:
     told_lines: int
     idle_seconds: float
     memory_mb: int
+    #: By each of the clients of a server under load.
+    load_requests: int
 
 
 QUICK = Sizes(
@@ -85,6 +87,7 @@ QUICK = Sizes(
     told_lines=4,
     idle_seconds=2.0,
     memory_mb=30,
+    load_requests=4,
 )
 FULL = Sizes(
     name="full",
@@ -103,6 +106,7 @@ FULL = Sizes(
     told_lines=20,
     idle_seconds=15.0,
     memory_mb=300,
+    load_requests=60,
 )
 
 

@@ -20,6 +20,7 @@ import xxhash
 
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
+from monitor.prices.money import or_reported
 from monitor.rounds import Round
 from monitor.sources.higress import HigressReader
 from monitor.sources.reading import Reading, Skipped
@@ -146,7 +147,9 @@ class _Source:
                 round_ = _nth(round_, n)
             if not self._keep_content:
                 round_ = _without_text(round_)
-            priced = reading.cost or cost(round_.model, round_.host, round_.started_at, round_.usage)
+            priced = reading.cost or or_reported(
+                cost(round_.model, round_.host, round_.started_at, round_.usage), round_.reported
+            )
             rounds.append(PricedRound(round_, priced))
         lines = [SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()]
         return Batch(rounds=rounds, skipped=lines), occurred
@@ -238,12 +241,9 @@ class LogSource(_Source):
     def tail(self) -> Tail:
         """The files, from where the store says that they were read to."""
         if self._tail is None:
-            known = [
-                _state_decoder.decode(c.position)
-                for c in self._store.checkpoints(self.name)
-                if not self._is_part or c.path == str(self.path)
-            ]
-            self._sizes = {state.id: state.size for state in known}
+            told = [c for c in self._store.checkpoints(self.name) if not self._is_part or c.path == str(self.path)]
+            known = [_state_decoder.decode(c.position) for c in told]
+            self._sizes = {state.id: c.size for state, c in zip(known, told, strict=True)}
             self._tail = Tail(self.path, max_rotate=self._max_rotate, known=known)
         return self._tail
 
@@ -281,7 +281,9 @@ class LogSource(_Source):
         kept_as = self._key(file)
         batch, occurred = self._batch(records, lambda: self._counts(file))
         state = self._taken(chunk, unwrapper.held)
-        batch.checkpoints.append(self._checkpoint(state))
+        # Others are told what was read so far; that no more can be read for now, at the end of the pass (`grown`).
+        read = state.size if state.done else min(state.offset, state.size)
+        batch.checkpoints.append(self._checkpoint(state, read))
         batch.origin = self._origin
         # What lies behind the checkpoint is read again after a restart, and must be numbered as it was.
         occurred = self._later.pop(file, []) + occurred
@@ -320,14 +322,14 @@ class LogSource(_Source):
             self._held[file] = chunk.state_after(count)
         return self._held[file]
 
-    def _checkpoint(self, state: FileState) -> Checkpoint:
-        self._sizes[state.id] = state.size
+    def _checkpoint(self, state: FileState, seen: int) -> Checkpoint:
+        self._sizes[state.id] = seen
         return Checkpoint(
             id=self._key(state.id),
             source=self.name,
             path=state.path,
             offset=state.offset,
-            size=state.size,
+            size=seen,
             position=msgspec.msgpack.encode(state),
         )
 
@@ -342,7 +344,7 @@ class LogSource(_Source):
             if seen is not None and seen[:2] == (state.device, state.inode) and seen[2] > state.size:
                 state = msgspec.structs.replace(state, size=seen[2])
             if self._sizes.get(state.id) != state.size:
-                checkpoints.append(self._checkpoint(state))
+                checkpoints.append(self._checkpoint(state, state.size))
         return checkpoints
 
     def _counts(self, file: bytes) -> dict[bytes, int]:

@@ -88,7 +88,8 @@ NO_USAGE = Usage()
 class ReportedCost(msgspec.Struct, frozen=True, gc=False):
     """What the source itself says that a round cost; kept beside our own figure.
 
-    Only in our own usage records it is that figure: they are written with it (`monitor.prices.money.stated`).
+    In our own usage records it is that figure (`monitor.prices.money.stated`), and it stands in for one where no list
+    has a price.
     """
 
     #: Nano-units (1e-9) of the currency unit.

@@ -495,7 +495,10 @@ class Runtime:
     def _states(self, name: str) -> list[FileState]:
         from monitor.sources.tail import FileState  # noqa: PLC0415 - only a process that does not ingest asks this
 
-        return [msgspec.msgpack.decode(c.position, type=FileState) for c in self.store.checkpoints(name)]
+        return [
+            msgspec.structs.replace(msgspec.msgpack.decode(c.position, type=FileState), size=c.size)
+            for c in self.store.checkpoints(name)
+        ]
 
     def _wanted(self, names: Sequence[str] = ()) -> dict[str, list[tuple[int, int, int]]]:
         """Device, inode and size of what has to be read: of each log the live file, and what it was before."""

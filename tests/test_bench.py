@@ -31,6 +31,7 @@ ROWS = (
     "a line written until a listener is told",
     "CPU of the ingesting process while nothing happens",
     "memory of ingestion above a bare server",
+    "64 clients while 1,000 rounds a second are written: served and counted",
 )
 
 

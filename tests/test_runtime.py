@@ -104,6 +104,20 @@ def test_a_process_that_only_answers_says_how_far_behind_it_is(folder: Folder) -
     assert behind.as_of is not None
 
 
+def test_what_a_long_first_reading_has_not_come_to_is_told_as_unread(folder: Folder) -> None:
+    size = sum(map(len, folder.records))
+    for _ in range((30 << 20) // size + 1):
+        folder.write(folder.records)
+    whole = folder.log.stat().st_size
+    reader = folder.runtime()
+    told: list[int] = []
+    with folder.runtime().ingesting() as ingester:
+        ingester.once(lambda: told.append(reader.unread_bytes()))
+        # A piece is some megabytes: there are several, and each leaves less.
+        assert whole > told[0] > told[1] > told[-1] == 0
+        assert reader.asking(wait=False).behind_bytes is None
+
+
 def test_an_empty_folder_answers_nothing_and_stays_empty(folder: Folder) -> None:
     runtime = folder.runtime()
     assert runtime.asking().as_of is None

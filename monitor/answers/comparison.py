@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -30,8 +31,10 @@ from monitor.answers.periods import last_days
 from monitor.answers.sessions import find
 from monitor.budgets import Exchange
 from monitor.prices import providers
-from monitor.prices.catalog import Catalog, Resolution
 from monitor.store.base import SORT_WEIGHTS, Slice
+
+if TYPE_CHECKING:
+    from monitor.prices.catalog import Catalog, Resolution
 
 #: How many rounds of a session are priced anew, and how many models are shown.
 MOST_ROUNDS, MOST_MODELS = 5000, 10
@@ -153,7 +156,8 @@ def _candidates(
     if asked is not None:
         others = asked
     else:
-        seen = _by_rounds(ask.store.slices())
+        # Who may see some sessions only is not told which models the others use.
+        seen = _by_rounds(ask.store.slices()) if ask.scope is None else []
         makers = dict.fromkeys(_maker(catalog, model, at) for model in used)
         # The log's own models first: whoever runs the gateway has access to them.
         others = chain(seen[: 2 * MOST_MODELS], *(WELL_KNOWN.get(maker or "", ()) for maker in makers))

@@ -127,6 +127,10 @@ class Catalog:
         kept = None if data_dir is None else updates.kept_in(data_dir)
         return cls([overlay.load(path) for path in lists.paths(overlays)], _built_in(), region, kept)
 
+    def listed(self) -> set[str]:
+        """The names of models in the user's files and in the built-in lists; genai-prices has many more."""
+        return {name for index in (*self._overlays, self._built_in) for name in index}
+
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Things in the user's files, and in what an update left, that are legal and most likely wrong."""

@@ -15,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.answers import rounds, sessions, spenders, stats, summary, transcripts, usage
+from monitor.answers.anomalies.find import find_anomalies
 from monitor.answers.base import Asking, NotFound
 from monitor.answers.budgets import budgets
+from monitor.answers.comparison import compare_models
 from monitor.answers.overview import spend_overview
 from monitor.answers.scope import NotOpen, Scope, ScopedStore, exactly
+from monitor.prices.catalog import Catalog
 from monitor.store.base import Store
 from monitor.store.sqlite import DATABASE
 from tests.answers.made import asking, made, said
@@ -63,6 +66,21 @@ def test_lists_totals_and_pages_hold_open_sessions_only(whole: Asking) -> None:
     assert sorted(found) == sorted([MINE, ALSO_MINE])
     assert sessions.list_sessions(ask, search="secret").total == 0
     assert sessions.list_sessions(ask, consumer="mallory").total == 0
+
+
+def test_an_open_session_is_compared_without_a_word_of_the_models_of_others(tmp_path: Path) -> None:
+    rounds = [made(1, session_id=MINE), made(2, session_id=OTHER, model="claude-opus-4-6")]
+    with closing(asking(tmp_path, rounds).store) as store:
+        ask = scoped(Asking(store), MINE)
+        catalog = Catalog.load()
+        models = [row.model for row in compare_models(ask, catalog, MINE).rows]
+        assert "gpt-5.4" in models
+        assert "claude-opus-4-6" not in models
+        with pytest.raises(NotFound):
+            compare_models(ask, catalog, OTHER)
+        for question in (lambda: compare_models(ask, catalog), lambda: find_anomalies(ask, lambda: catalog)):
+            with pytest.raises(NotOpen):
+                question()
 
 
 def test_an_open_session_is_told_as_it_is(whole: Asking) -> None:

@@ -9,17 +9,12 @@ import pytest
 
 from monitor.config import load
 from monitor.runtime import Runtime
-from monitor.samples import DEMO, Expected, lines
-from tests.faces.place import Place
+from tests.faces.place import Place, sampled
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    expected = Expected()
-    log = tmp_path / "access.log"
-    with log.open("wb") as file:
-        file.writelines(lines(DEMO, seed=3, limit=400, expected=expected))
-    return Place(tmp_path, log, tmp_path / "data", expected)
+    return sampled(tmp_path)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.samples import Expected
+from monitor.samples import DEMO, Expected, lines
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,3 +27,12 @@ class Place:
     def server(self, *more: str) -> tuple[str, list[str]]:
         """The command of the stdio server."""
         return sys.executable, [str(ROOT / "server.py"), *self.arguments("--no-web", *more)]
+
+
+def sampled(folder: Path) -> Place:
+    """A place with the sample log that the tests of the faces share."""
+    expected = Expected()
+    log = folder / "access.log"
+    with log.open("wb") as file:
+        file.writelines(lines(DEMO, seed=3, limit=400, expected=expected))
+    return Place(folder, log, folder / "data", expected)

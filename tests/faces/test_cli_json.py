@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from monitor.faces.schemas import NAMES, schema
-from tests.faces.place import Place
+from tests.faces.place import Place, sampled
 from tests.helpers import run
 
 PRINTED = {
@@ -33,6 +33,14 @@ PRINTED = {
 }
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A log that has been read; nothing here changes it."""
+    made = sampled(tmp_path_factory.mktemp("read"))
+    run("ingest", "--once", *made.arguments())
+    return made
+
+
 def printed(place: Place, *words: str) -> Any:
     more = () if words[0] == "export" else ("--json",)
     return json.loads(run(*words, *place.arguments(*more))[0])
@@ -44,8 +52,7 @@ def test_every_schema_has_an_answer_that_it_is_held_against() -> None:
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_json_is_what_the_schema_says(place: Place, name: str) -> None:
-    run("ingest", "--once", *place.arguments())
-    published = json.loads(run("schema", name)[0])
+    published = schema(name)
     assert re.fullmatch(rf"urn:agent-session-monitor:{name}:\d+", published["$id"])
     Draft202012Validator.check_schema(published)
     checked = Draft202012Validator(published)
@@ -63,4 +70,5 @@ def test_parts_of_a_document_are_what_the_schema_says(place: Place, words: tuple
 
 def test_without_a_name_the_schemas_are_listed() -> None:
     assert run("schema")[0].split() == list(NAMES)
+    assert json.loads(run("schema", "list")[0]) == schema("list")
     run("schema", "nothing", code=2)

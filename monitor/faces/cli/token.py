@@ -84,7 +84,11 @@ def create_command(
 @common
 @as_json
 def list_command(data_dir: Path | None, config: Path | None, json_: bool, **_: object) -> None:
-    """The tokens that were made, without what only their holders know."""
+    """The tokens that were made, without what only their holders know.
+
+    \b
+    session-monitor token list
+    """
     made = _tokens(data_dir, config).all()
     if json_:
         click.echo(json_text({"tokens": [_row(token) for token in made]}))
@@ -103,7 +107,11 @@ def list_command(data_dir: Path | None, config: Path | None, json_: bool, **_: o
 @common
 @click.argument("token_id", metavar="ID")
 def revoke_command(data_dir: Path | None, config: Path | None, token_id: str, **_: object) -> None:
-    """Take a token back; who was logged in with it is out at once."""
+    """Take a token back; who was logged in with it is out at once.
+
+    \b
+    session-monitor token revoke 1a2b3c4d
+    """
     if not _tokens(data_dir, config).revoke(token_id):
         fail(NOT_FOUND, f"there is no token {token_id[:60]!r}: `session-monitor token list` shows them")
     click.echo(f"revoked {token_id}", err=True)

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from monitor import __version__
 from monitor.access.tokens import AUTO, Tokens
-from monitor.faces.web import api, auth, live, metrics, pages, usage_api
+from monitor.faces.web import api, auth, live, metrics, pages, records, usage_api
 from monitor.faces.web.docs import routes as docs_routes
 from monitor.faces.web.guard import Guard, House, house
 from monitor.faces.web.problems import problem
@@ -80,6 +80,8 @@ def build(
         live.router(runtime, growth),
         usage_api.router(runtime, "/api/usage", described=True),
         usage_api.router(runtime, "/api/ai_usage", described=False),
+        records.router(runtime, "/api/usage", described=True),
+        records.router(runtime, "/api/ai_usage", described=False),
         api.health_router(runtime),
         metrics.router(runtime),
     ):

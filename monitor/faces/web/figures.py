@@ -80,7 +80,7 @@ def money(cost: Money | None, digits: int = 4) -> Markup:
                 '<data value="{}" data-as="money" data-currency="{}" data-digits="{}" title="{} {}">{}</data>'
             ).format(exact, currency, places, currency, exact, text)
         )
-    return Markup('<span class="money">{}</span>').format(Markup("").join(parts))
+    return Markup('<span class="money">{}</span>').format(Markup(" ").join(parts))
 
 
 def rate(value: float, currency: str) -> Markup:

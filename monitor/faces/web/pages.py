@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from monitor.answers import budgets, health, overview, prices, sessions, spenders, stats, transcripts
+from monitor.answers import budgets, comparison, health, overview, prices, sessions, spenders, stats, transcripts
 from monitor.answers.anomalies.find import find_anomalies
 from monitor.answers.base import Asking, NotFound
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
@@ -60,6 +60,7 @@ def routes(runtime: Runtime) -> list[BaseRoute]:
         "/session/round": site.round,
         "/session/series": site.series,
         "/models": site.models,
+        "/compare": site.compare,
         "/anomalies": site.anomalies,
         "/sources": site.sources,
         "/budgets": site.budgets,
@@ -168,7 +169,9 @@ class _Site:
                 session = sessions.get_session(ask, session_id, detailed=True)
             except NotFound:
                 return self._no_session(request, ask, session_id)
-            rounds = rounds_of(ask, session_id, limit=_PAGE_ROUNDS, before=before, content=True, new_only=True)
+            rounds = rounds_of(
+                ask, session_id, limit=_PAGE_ROUNDS, before=before, content=ask.content_is_open, new_only=True
+            )
             return self._pages.page(
                 request, "session.html", ask, session=session, rounds=rounds, before=before, said=conversation.said
             )
@@ -193,8 +196,9 @@ class _Site:
         which = {"number": int(number)} if round_id is None else {"round_id": round_id}
 
         def question(ask: Asking) -> Response:
-            whole = get_round(ask, session_id, **which, include=INCLUDABLE)
-            new = get_round(ask, session_id, **which, include=INCLUDABLE, new_only=True)
+            said = INCLUDABLE if ask.content_is_open else ()
+            whole = get_round(ask, session_id, **which, include=said)
+            new = get_round(ask, session_id, **which, include=said, new_only=True)
             before = whole.messages[: new.messages_from] if isinstance(whole.messages, list) else []
             return self._pages.page(
                 request,
@@ -261,6 +265,16 @@ class _Site:
                 prices=prices.prices_in_use(ask, self._runtime.catalog()),
                 missing=prices.missing_prices(ask),
             )
+
+        return await self._answer(question)
+
+    async def compare(self, request: Request) -> Response:
+        """What the same tokens would have cost on other models."""
+        session_id = request.query_params.get("id") or None
+
+        def question(ask: Asking) -> Response:
+            found = comparison.compare_models(ask, self._runtime.catalog(), session_id)
+            return self._pages.page(request, "compare.html", ask, found=found)
 
         return await self._answer(question)
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,8 +14,9 @@ from urllib.parse import quote
 import httpx2
 
 from monitor.samples import DEMO, Expected, lines
-from tests.faces.place import ROOT
-from tests.helpers import environment, wait_for
+from tests.faces.place import Place
+from tests.faces.web.served import daemon
+from tests.helpers import wait_for
 
 SAMPLE = "agent:main:main"
 LONG = "agent:main:explicit:long"
@@ -145,29 +143,16 @@ def conversation() -> list[bytes]:
 
 
 @contextlib.contextmanager
-def serving(log: Path, data: Path, *more: str, rounds: int, cwd: Path | None = None) -> Iterator[str]:
+def serving(log: Path, data: Path, *, rounds: int, settings: str | None = None) -> Iterator[str]:
     """The address of the command `serve --http`, once it has read `rounds` rounds."""
-    command = [sys.executable, str(ROOT / "server.py"), "--data-dir", str(data), "--log-path", str(log), "--http", "0"]
-    process = subprocess.Popen(
-        [*command, *more], cwd=cwd, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stderr is not None
-        match = re.search(r"http://\S+?:\d+", process.stderr.readline())
-        assert match is not None
-        base = match[0]
+    with daemon(Place(log.parent, log, data, Expected()), settings=settings) as served:
 
         def read() -> bool:
-            answer = httpx2.get(f"{base}/api/stats")
+            answer = httpx2.get(f"{served.base}/api/stats")
             return answer.status_code == 200 and answer.json()["totals"].get("rounds", 0) >= rounds
 
         wait_for("the log is read", read)
-        yield base
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        if process.stderr is not None:
-            process.stderr.close()
+        yield served.base
 
 
 def write_log(path: Path, expected: Expected, more: Sequence[bytes] = ()) -> None:

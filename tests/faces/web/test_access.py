@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -324,6 +325,25 @@ def test_a_link_that_a_counters_only_token_asked_for_opens_no_content(served: Se
     answer = httpx2.get(served.base + path.replace("/session?", "/api/session?") + "&rounds=true").json()
     assert answer["rounds"]
     assert not any("question" in row for row in answer["rounds"])
+
+
+def test_a_page_shows_figures_alone_to_whom_nothing_else_is_open(served: Served, place: Place) -> None:
+    token = new_token(place, "--scope", MAIN)
+    with served.client(served.token) as owner, served.client(token) as client:
+        asked: dict[str, Any] = {"id": MAIN, "rounds": "true", "limit": 20}
+        rows = [row for row in owner.get("/api/session", params=asked).json()["rounds"] if row.get("question")]
+        question = rows[-1]["question"].splitlines()[0]
+        assert len(question) > 10
+        for path in (f"/session?id={MAIN}", f"/session/round?id={MAIN}&round={rows[-1]['round']}"):
+            assert question in html.unescape(owner.get(path).text)
+            page = client.get(path)
+            assert page.status_code == 200
+            assert question not in html.unescape(page.text)
+        assert client.get("/session.md", params={"id": MAIN}).status_code == 403
+        for path in ("/", "/models", "/sources", "/budgets"):
+            answer = client.get(path)
+            assert answer.status_code == 403, path
+            assert other_session(place) not in answer.text
 
 
 def tokens(place: Place) -> list[dict[str, Any]]:

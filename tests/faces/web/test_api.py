@@ -292,8 +292,12 @@ def test_the_description_is_valid_and_holds_every_endpoint(client: httpx2.Client
     assert named <= document["paths"].keys()
     assert not [path for path in document["paths"] if "ai_usage" in path]
     for path, operations in document["paths"].items():
-        assert operations["get"]["description"], path
-        assert "422" not in operations["get"]["responses"]
+        for method, operation in operations.items():
+            assert operation["description"], (method, path)
+            assert "default" in operation["responses"] or path in ("/healthz", "/metrics"), path
+            assert "422" not in operation["responses"] or path in ("/healthz", "/metrics"), path
+    for path in ("/api/usage/records", "/api/usage/export_report"):
+        assert list(document["paths"][path]) == ["post"]
 
 
 def test_answers_are_what_the_description_says_they_are(client: httpx2.Client) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.conformance import node
 from tests.faces.web import site as made
 from tests.faces.web.conftest import Opener
+from tests.faces.web.served import daemon, sample
 from tests.faces.web.site import EVIL, LONG, LONG_ROUNDS, SAMPLE, TALK, Site
+from tests.helpers import run, wait_for
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -186,6 +191,43 @@ def _away(route: Route) -> None:
     route.fulfill(status=204)
 
 
+# -- links from elsewhere -----------------------------------------------------------------------------------------
+
+
+def test_a_signed_link_opens_its_session_with_all_that_the_page_fetches(tmp_path: Path, opened: Opener) -> None:
+    place = sample(tmp_path)
+    with daemon(place, "--token", "auto", settings='[web]\nauth = "always"\n') as served:
+        with served.client(served.token) as client:
+            rounds = place.expected.sessions[SAMPLE].rounds
+            session = f"/api/session?id={quote(SAMPLE, safe='')}"
+            wait_for("it is read", lambda: client.get(session).json().get("messages_count") == rounds)
+        link, _ = run("url", SAMPLE, *place.arguments())
+        page = opened(served.base + urlsplit(link.strip())._replace(scheme="", netloc="").geturl())
+        expect(page.get_by_role("heading", level=1)).to_have_text(SAMPLE)
+        drawn(page)
+        expect(page.locator("#live")).to_have_text("Live")
+        page.locator("#older").scroll_into_view_if_needed()
+        page.get_by_role("link", name=re.compile("messages before")).first.click()
+        expect(page.locator("article .history").first).to_be_visible()
+
+
+def test_behind_a_path_of_a_proxy_nothing_is_asked_for_beside_it(tmp_path: Path, opened: Opener) -> None:
+    place = sample(tmp_path)
+    with daemon(place, settings='[web]\nbase_url = "http://localhost/monitor"\n') as served:
+        wait_for("it is read", lambda: httpx2.get(f"{served.base}/monitor/api/stats").json()["total_sessions"])
+        page = opened("about:blank")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+        page.goto(f"{served.base}/monitor/")
+        drawn(page)
+        page.get_by_role("link", name="Models", exact=True).click()
+        page.get_by_role("link", name="Overview").click()
+        page.locator("#sessions a.id").first.click()
+        drawn(page)
+        expect(page.locator("#live")).to_have_text("Live")
+        assert [path for path in asked if not path.startswith("/monitor/")] == []
+
+
 # -- viewers ------------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +255,9 @@ def _brightness(colour: str) -> float:
     return sum(map(float, re.findall(r"\d+", colour)[:3])) / 3
 
 
-@pytest.mark.parametrize("path", ["/", "/models", "/anomalies", "/sources", "/budgets", "/session", "/session/round"])
+@pytest.mark.parametrize(
+    "path", ["/", "/models", "/compare", "/anomalies", "/sources", "/budgets", "/session", "/session/round"]
+)
 def test_nothing_is_wider_than_a_small_phone(site: Site, opened: Opener, path: str) -> None:
     query: dict[str, object] = {"id": SAMPLE, "round": 5} if path.startswith("/session") else {}
     page = opened(site.at(path, **query), **_PHONE)
@@ -254,6 +298,7 @@ def test_axe_finds_nothing_that_keeps_people_out(site: Site, opened: Opener, vie
         ("/session/round", {"id": TALK, "round": 2}),
         ("/session", {"id": EVIL}),
         ("/models", {}),
+        ("/compare", {"id": SAMPLE}),
         ("/anomalies", {"days": 30}),
         ("/sources", {}),
         ("/budgets", {}),

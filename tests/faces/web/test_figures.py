@@ -30,7 +30,7 @@ def test_a_large_number_is_short_and_exact_underneath(value: int, text: str) -> 
         ({"USD": 0.000000125}, 4, "$0.0000001"),
         ({"CNY": 0}, 4, "CN¥0.0000"),
         ({"XYZ": 12345.678}, 2, "XYZ 12,345.68"),
-        ({"CNY": 1, "USD": 2}, 2, "CN¥1.00$2.00"),
+        ({"CNY": 1, "USD": 2}, 2, "CN¥1.00 $2.00"),
     ],
 )
 def test_an_amount_is_never_rounded_to_nothing(cost: dict[str, float], digits: int, text: str) -> None:

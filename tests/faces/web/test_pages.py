@@ -20,7 +20,7 @@ _TEMPLATES = Path("monitor/faces/web/templates")
 #: The others are shown before it is known who asks, in both languages at once, or are somebody else's program.
 _PAGE_TEMPLATES = [path for path in _TEMPLATES.iterdir() if path.name not in ("login.html", "api.html")]
 _STATIC = Path("monitor/faces/web/static")
-_PAGES = ("/", "/models", "/anomalies", "/sources", "/budgets")
+_PAGES = ("/", "/models", "/compare", "/anomalies", "/sources", "/budgets")
 
 pytestmark = pytest.mark.xdist_group("pages")
 
@@ -178,6 +178,17 @@ def test_models_have_their_price_and_where_it_comes_from(site: Site) -> None:
     assert "match = [&#34;in-house-7b&#34;]" in html
 
 
+def test_a_session_is_priced_on_other_models(site: Site) -> None:
+    told = site.get("/api/compare", id=SAMPLE).json()
+    html = site.get("/compare", id=SAMPLE).text
+    assert len(told["rows"]) > 1
+    for row in told["rows"]:
+        assert row["model"] in html
+        for currency, amount in row.get("cost", {}).items():
+            assert f'value="{amount}" data-as="money" data-currency="{currency}"' in html
+    assert site.get("/compare", id="nobody").status_code == 404
+
+
 def test_what_is_unusual_says_why_and_leads_to_it(site: Site) -> None:
     told = site.get("/api/usage/anomalies", days=30).json()
     html = site.get("/anomalies", days=30).text
@@ -205,12 +216,11 @@ def test_budgets_without_any_say_how_to_make_one(site: Site) -> None:
 def test_budgets_show_how_much_is_used(tmp_path: Path) -> None:
     log, expected = tmp_path / "access.log", Expected()
     made.write_log(log, expected)
-    (tmp_path / "session-monitor.toml").write_text(
+    settings = (
         '[[budgets]]\nname = "all of it"\ntokens = 1000\nperiod = "session"\n'
         '[[budgets]]\nname = "today"\nlimit = "5"\ncurrency = "USD"\nperiod = "day"\n'
     )
-    rounds = expected.total.rounds
-    with made.serving(log, tmp_path / "data", rounds=rounds, cwd=tmp_path) as base:
+    with made.serving(log, tmp_path / "data", rounds=expected.total.rounds, settings=settings) as base:
         site = Site(base, log, expected)
         html = site.get("/budgets").text
         assert "today" in html

@@ -195,7 +195,7 @@ async function fromSession(section) {
   const pick = (at) => {
     const article = document.getElementById(`r-${found.ids[at]}`);
     if (!article) {
-      location.href = `${section.dataset.roundPage}?round_id=${found.ids[at]}`;
+      location.href = `${section.dataset.roundPage}&round_id=${found.ids[at]}`;
       return;
     }
     const details = article.querySelector("details");

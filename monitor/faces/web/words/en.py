@@ -272,6 +272,16 @@ WORDS = {
     ),
     "skip.too_long": "longer than a line may be",
     "skip.other": "see the documentation of log lines",
+    # On other models
+    "compare": "On other models",
+    "compare.intro": "{rounds} rounds cost {cost}. The same tokens on other models, at today's list prices:",
+    "compare.days": "(The last 30 days.)",
+    "compare.cost": "Would cost",
+    "compare.saving": "Saving",
+    "compare.rate": "Of the cost",
+    "compare.window": "Context window",
+    "compare.current": "in use",
+    "compare.check": "What a price does not tell",
     # Anomalies
     "anomalies": "Unusual",
     "anomalies.intro": "{rounds} rounds, held against {earlier} earlier ones. Each row says what is usual.",

@@ -259,6 +259,16 @@ WORDS = {
     "skip.malformed": "损坏：这一行无法读取。请看样例；被截断的行通常说明磁盘曾经写满",
     "skip.too_long": "超过一行允许的长度",
     "skip.other": "见日志行的文档",
+    # On other models
+    "compare": "换用其他模型",
+    "compare.intro": "{rounds} 轮共花费 {cost}。同样的 Token 换用其他模型，按今天的价目：",
+    "compare.days": "（最近 30 天。）",
+    "compare.cost": "预计费用",
+    "compare.saving": "节省",
+    "compare.rate": "占原费用",
+    "compare.window": "上下文窗口",
+    "compare.current": "正在使用",
+    "compare.check": "价格之外还要看",
     # Anomalies
     "anomalies": "异常",
     "anomalies.intro": "共 {rounds} 轮，与此前的 {earlier} 轮对比。每一行都说明平常是多少。",
