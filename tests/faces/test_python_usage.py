@@ -305,6 +305,30 @@ for number in range(60):
     assert {row["user_id"]: row["calls"] for row in m.get_top_users()} == {f"user {n}": 60 for n in range(4)}
 
 
+def test_a_forked_process_records_and_asks_beside_its_parent(m: UsageMonitor) -> None:
+    code = """
+import os, sys
+from monitor import get_usage_monitor
+m = get_usage_monitor(sys.argv[1])
+m.record_usage(model="qwen-plus", input_tokens=1, output_tokens=1, user_id="parent")
+assert m.get_daily_summary().total_calls == 1
+children = []
+for number in range(3):
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(20):
+            m.record_usage(model="qwen-plus", input_tokens=1, output_tokens=1, user_id=f"child {number}")
+            calls = {row["user_id"]: row["calls"] for row in m.get_top_users()}
+        os._exit(calls[f"child {number}"] != 20)
+    children.append(pid)
+assert m.get_daily_summary().total_calls >= 1
+assert all(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 for pid in children)
+assert m.get_daily_summary().total_calls == 61
+"""
+    finished([script(code, m.folder)])
+    assert m.get_daily_summary().total_calls == 61
+
+
 # -- calls that are timed -------------------------------------------------------------------------
 
 ANSWER = {
