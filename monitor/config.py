@@ -38,6 +38,18 @@ DEFAULT_LOGS = (
 )
 
 
+def openclaw_folders() -> list[Path]:
+    """Where OpenClaw keeps its state: ``OPENCLAW_STATE_DIR``, else ``~/.openclaw``; none where there is nothing."""
+    named = os.environ.get("OPENCLAW_STATE_DIR")
+    folder = Path(named).expanduser() if named else Path.home() / ".openclaw"
+    return [folder] if is_openclaw(folder) else []
+
+
+def is_openclaw(folder: Path) -> bool:
+    """Whether a folder is OpenClaw's state: it has a folder of agents."""
+    return (folder.expanduser() / "agents").is_dir()
+
+
 class ConfigError(Exception):
     """A setting can't be used; the message names the file or option and the way out."""
 
@@ -49,8 +61,8 @@ class _Section(BaseModel):
 class SourceSettings(_Section):
     """One thing that is followed."""
 
-    kind: Literal["higress", "usage"] = "higress"
-    #: A log, or for usage records also the folder with their day files.
+    kind: Literal["higress", "usage", "openclaw"] = "higress"
+    #: A log; for usage records also the folder with their day files, for OpenClaw its state folder.
     path: Path
     #: The original's meaning: how many rotated files are looked at.
     max_rotate: int = Field(default=100, ge=0, le=10_000)

@@ -20,7 +20,6 @@ import xxhash
 
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
-from monitor.prices.money import or_reported
 from monitor.rounds import Round
 from monitor.sources.higress import HigressReader
 from monitor.sources.reading import Reading, Skipped
@@ -57,6 +56,8 @@ class SourceState(msgspec.Struct, frozen=True):
     problems: tuple[SourceProblem, ...] = ()
     #: Bytes of the live file that can't be read.
     refused_bytes: int = 0
+    #: Worth knowing, and no fault.
+    notes: tuple[str, ...] = ()
 
 
 #: Device, inode and size of a file.
@@ -147,9 +148,7 @@ class _Source:
                 round_ = _nth(round_, n)
             if not self._keep_content:
                 round_ = _without_text(round_)
-            priced = reading.cost or or_reported(
-                cost(round_.model, round_.host, round_.started_at, round_.usage), round_.reported
-            )
+            priced = reading.cost or cost(round_.model, round_.host, round_.started_at, round_.usage)
             rounds.append(PricedRound(round_, priced))
         lines = [SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()]
         return Batch(rounds=rounds, skipped=lines), occurred

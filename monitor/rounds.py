@@ -21,6 +21,9 @@ import msgspec
 #: - ``exclusive_reasoning``: reasoning came on top of output under OpenAI's names (xAI chat).
 #: - ``inferred_reasoning``: reasoning is only visible as the part of the total that is neither input nor output.
 #: - ``exclusive_cache``: cache counts came on top of input under OpenAI's names (Bedrock behind ai-proxy).
+#: - ``openclaw``: a transcript's counts; cache reads and writes came on top of input.
+#: - ``openclaw_upper_bound``: the same from a release that added reasoning to output although it was in it, and
+#:   kept no count of it: output can be too high by what was reasoned.
 Convention = Literal[
     "openai",
     "anthropic",
@@ -29,6 +32,8 @@ Convention = Literal[
     "exclusive_reasoning",
     "inferred_reasoning",
     "exclusive_cache",
+    "openclaw",
+    "openclaw_upper_bound",
 ]
 
 SessionSource = Literal["header", "inferred"]
@@ -88,8 +93,7 @@ NO_USAGE = Usage()
 class ReportedCost(msgspec.Struct, frozen=True, gc=False):
     """What the source itself says that a round cost; kept beside our own figure.
 
-    In our own usage records it is that figure (`monitor.prices.money.stated`), and it stands in for one where no list
-    has a price.
+    Only in our own usage records it is that figure: they are written with it (`monitor.prices.money.stated`).
     """
 
     #: Nano-units (1e-9) of the currency unit.

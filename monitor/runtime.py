@@ -25,7 +25,15 @@ from monitor.answers.budgets import failed_channels
 from monitor.answers.health import SourceStanding, Standing
 from monitor.answers.scope import ASKED_BY, Scope, ScopedStore
 from monitor.budgets import BudgetBook, Exchange
-from monitor.config import DEFAULT_LOGS, ConfigError, Settings, SourceSettings, check_allowed
+from monitor.config import (
+    DEFAULT_LOGS,
+    ConfigError,
+    Settings,
+    SourceSettings,
+    check_allowed,
+    is_openclaw,
+    openclaw_folders,
+)
 from monitor.store.base import Added, RepricedRounds, SessionQuery, Store
 from monitor.store.sqlite import DATABASE, SqliteStore
 
@@ -109,6 +117,7 @@ class Runtime:
             found = [SourceSettings(path=path) for path in DEFAULT_LOGS if path.exists()]
             if self.settings.usage.folder.is_dir():
                 found.append(SourceSettings(kind="usage", path=self.settings.usage.folder))
+            found += [SourceSettings(kind="openclaw", path=path) for path in openclaw_folders()]
         own = self.folder / OWN_RECORDS
         if own.is_dir() and all(source.path != own for source in found):
             found.append(SourceSettings(kind="usage", path=own))
@@ -336,6 +345,11 @@ class Runtime:
 
         name = str(settings.path)
         reader = None
+        if settings.kind == "openclaw":
+            from monitor.transcripts import TranscriptSource  # noqa: PLC0415 - only where there are transcripts
+
+            writer.follow(name, settings.kind, b"{}")
+            return TranscriptSource(settings.path, writer, catalog, keep_content=keep_content)
         if settings.kind == "usage":
             from monitor.sources.usage_log.reader import UsageReader  # noqa: PLC0415
             from monitor.usage_folder import UsageFolder  # noqa: PLC0415
@@ -394,12 +408,16 @@ class Runtime:
 
         known = {state.source: state for state in ingester.states} if ingester is not None else {}
         sources = []
+        notes: tuple[str, ...] = ()
         for source in self.sources():
-            size = _size(source.path)
+            size = _size(source)
             state = known.get(str(source.path))
             if state is not None:
                 pending = state.pending_bytes + state.refused_bytes
                 problems = tuple(f"{p.path}: {p.what}" for p in state.problems)
+                notes += state.notes
+            elif source.kind == "openclaw":
+                pending, problems = self._unread_folder(source.path), ()
             else:
                 pending = self._unread(self._wanted([str(source.path)]))
                 found = None if source.path == STDIN or is_of_days(source) else in_the_way(source.path)
@@ -417,7 +435,7 @@ class Runtime:
                 *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
                 *failed_channels(self.store.alerts()),
             ),
-            notes=self._stale_prices(),
+            notes=(*notes, *self._stale_prices()),
             version=__version__,
         )
 
@@ -482,12 +500,13 @@ class Runtime:
             return (as_of if as_of is not None else self.store.as_of()), behind
         deadline = time.monotonic() + (_WAIT_FOR_OTHER_S if wait else 0.0)
         asked = time.time_ns() // 1_000_000
-        wanted = self._wanted()
+        folders = self._openclaw_folders()
+        wanted = self._wanted(without=folders)
         while True:
-            behind = self._unread(wanted)
+            behind = self._unread(wanted) + sum(map(self._unread_folder, folders))
             if behind == 0:
                 # What was there when the question came has been read, whenever that happened.
-                return (asked if any(wanted.values()) else self.store.as_of()), None
+                return (asked if folders or any(wanted.values()) else self.store.as_of()), None
             if time.monotonic() >= deadline or not self.ingester_alive():
                 return self.store.as_of(), behind
             time.sleep(0.02)
@@ -500,10 +519,27 @@ class Runtime:
             for c in self.store.checkpoints(name)
         ]
 
-    def _wanted(self, names: Sequence[str] = ()) -> dict[str, list[tuple[int, int, int]]]:
+    def _openclaw_folders(self) -> list[Path]:
+        """The state folders among what is followed."""
+        how = self.store.followed()
+        names = self.store.sources()
+        if not names:
+            return [source.path for source in self.sources() if source.kind == "openclaw"]
+        return [Path(name) for name in names if name in how and how[name][0] == "openclaw"]
+
+    def _unread_folder(self, folder: Path) -> int:
+        from monitor.transcripts import unread_bytes  # noqa: PLC0415 - only where there are transcripts
+
+        return unread_bytes(folder, self.store.checkpoints(str(folder)))
+
+    def _wanted(
+        self, names: Sequence[str] = (), *, without: Sequence[Path] = ()
+    ) -> dict[str, list[tuple[int, int, int]]]:
         """Device, inode and size of what has to be read: of each log the live file, and what it was before."""
         wanted = {}
         for name in names or self.store.sources() or [str(source.path) for source in self.sources()]:
+            if Path(name) in without:
+                continue
             files: list[tuple[int, int, int]] = []
             if os.path.isdir(name):
                 wanted[name] = [
@@ -537,14 +573,19 @@ class Runtime:
 
     def unread_bytes(self) -> int:
         """Bytes of the logs that no process has read yet."""
-        return self._unread(self._wanted([str(source.path) for source in self.sources() if source.path != STDIN]))
+        sources = [source for source in self.sources() if source.path != STDIN]
+        folders = [source.path for source in sources if source.kind == "openclaw"]
+        logs = [str(source.path) for source in sources if source.path not in folders]
+        return (self._unread(self._wanted(logs)) if logs else 0) + sum(map(self._unread_folder, folders))
 
     def has_logs(self) -> bool:
         """Whether there is anything to read, be it under a rotated name only."""
         from monitor.sources.tail import same_log  # noqa: PLC0415
 
         return any(
-            source.path == STDIN or is_of_days(source) or same_log(source.path, source.max_rotate)
+            source.path == STDIN
+            or is_of_days(source)
+            or (source.path.is_dir() if source.kind == "openclaw" else same_log(source.path, source.max_rotate))
             for source in self.sources()
         )
 
@@ -661,7 +702,9 @@ def is_of_days(source: SourceSettings) -> bool:
 
 
 def _named(path: Path) -> SourceSettings:
-    """What is meant by a path on the command line: a folder has usage records, anything else is an access log."""
+    """What is meant by a path on the command line: a folder has usage records, or is OpenClaw's; else it is a log."""
+    if is_openclaw(path):
+        return SourceSettings(kind="openclaw", path=path)
     return SourceSettings(kind="usage" if path.is_dir() else "higress", path=path)
 
 
@@ -678,9 +721,15 @@ def _day_files(folder: Path) -> list[tuple[Path, os.stat_result | None]]:
     return found
 
 
-def _size(path: Path) -> int | None:
-    """Bytes of a log, or of all day files of a folder; None where it is not there."""
+def _size(source: SourceSettings) -> int | None:
+    """Bytes of a log, or of all files of a folder that are read; None where it is not there."""
+    path = source.path
     try:
+        if source.kind == "openclaw":
+            from monitor.transcripts import signature_of  # noqa: PLC0415 - only where there are transcripts
+
+            signature = signature_of(path)
+            return None if signature is None else signature[2]
         if path.is_dir():
             return sum(found.st_size for _, found in _day_files(path) if found is not None)
         return path.stat().st_size

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from monitor.answers.base import NO_MODEL, Answer, Asking, Part, added
 
-#: Skipped lines that are in order: traffic without a model, empty lines.
-_NORMAL_REASONS = frozenset(("non_ai", "blank"))
+#: Skipped lines that are in order: traffic without a model, empty lines; in transcripts calls that a fork copied,
+#: and what OpenClaw wrote itself.
+_NORMAL_REASONS = frozenset(("non_ai", "blank", "copied", "own"))
 _FOREIGN_ADVICE = "lines of another program are in this file; that is normal for Higress' all-in-one gateway.log"
 
 

@@ -131,6 +131,12 @@ class ScopedStore:
         )
         return msgspec.structs.replace(page, sessions=tuple(self._shown(record) for record in page.sessions))
 
+    def started_by(self, name: str) -> Sequence[SessionRecord]:
+        """The open ones of the sessions that an open session has started."""
+        if not self._is_open(name):
+            return []
+        return [self._shown(record) for record in self._store.started_by(name) if self._scope.opens(record.session_id)]
+
     def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:
         """The turns of an open session."""
         return self._store.turns(name) if self._is_open(name) else []

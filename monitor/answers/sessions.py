@@ -32,6 +32,7 @@ from monitor.answers.budgets import SessionBudget, own_budget, session_budget
 from monitor.answers.course import MOST_ROUNDS, Course, course
 from monitor.answers.keys import key_patterns
 from monitor.answers.periods import instant
+from monitor.answers.subagents import Subagents, subagents
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
 
@@ -157,6 +158,7 @@ class Session(SessionFigures, Answer):
     combined: Combined | None = Field(default=None, description="The cost in one currency, by fixed rates.")
     reported: Reported | None = Field(default=None, description="Costs that the sources report, beside ours.")
     budget: SessionBudget | None = Field(default=None, description="The most used budget that counts this session.")
+    subagents: Subagents | None = Field(default=None, description="Only where asked; the other figures leave them out.")
     since: str | None = Field(default=None, description="Figures count from here, not from the session's start.")
     models: list[ModelShare] = []
     more_models: int | None = Field(default=None, description="How many models are not named here.")
@@ -197,9 +199,11 @@ def get_session(
     most_models: int | None = None,
     cursor: str | None = None,
     content_scope: Sequence[str] | None = None,
+    include_subagents: bool = False,
 ) -> Session:
     """One session by any of its names; without a name, how to find it.
 
+    `include_subagents` adds what it cost with the sessions that it started.
     `most_models`: how many models are named, where not all; the figures of the session hold them all.
 
     Raises:
@@ -238,6 +242,7 @@ def get_session(
         since=None if from_ms is None else rfc3339(from_ms),
         note=" ".join(filter(None, (note, UNDER_WAY if recent else None))) or None,
         trend=trend,
+        subagents=subagents(ask, record, from_ms) if include_subagents else None,
         rounds=rounds,
         rounds_cursor=older,
         **ask.freshness,

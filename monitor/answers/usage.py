@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
+import msgspec
 from pydantic import Field
 
 from monitor.answers.base import (
@@ -398,6 +399,9 @@ def _ranked(groups: Mapping[str, list[Slice]]) -> list[tuple[str, list[Slice]]]:
 def _figures(slices: Sequence[Slice], currency: str) -> dict[str, Any]:
     """The counts of `slices` under the names of `Figures`."""
     counts = added(part.counts for part in slices)
+    if not counts.rounds:
+        # Of no calls everything is known.
+        counts = msgspec.structs.replace(counts, input_tokens=0, output_tokens=0)
     known = counts.input_tokens is not None or counts.output_tokens is not None
     return {
         "calls": counts.rounds,

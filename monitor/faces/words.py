@@ -92,6 +92,9 @@ CHINESE: dict[str, str] = {
     "forecast for {month}": "{month} 预测",
     "from the cache": "来自缓存",
     "from the cache {number}": "缓存命中 {number}",
+    "with {count} sub-agents: {rounds} rounds, {tokens} tokens, {cost}": (
+        "连同 {count} 个子代理：{rounds} 轮，{tokens} 个 token，{cost}"
+    ),
     "from the first round": "从第一轮起",
     "function": "功能",
     "highest": "最高",

@@ -34,21 +34,9 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
 #: was written with it, which holds until prices are applied anew.
 GIVEN = "given with the record"
 RECORDED = "as the record says"
-#: Where the cost comes from that a record tells, while no list has a price.
-REPORTED = "reported by the source; no list has a price"
 
 
 def stated(reported: ReportedCost, *, given: bool) -> Cost:
     """The cost that a usage record of our own states."""
     source = GIVEN if given else RECORDED
     return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, source)
-
-
-def or_reported(cost: Cost, reported: ReportedCost | None) -> Cost:
-    """`cost`, or where no list has a price what the source reports, marked as that.
-
-    A zero is no report: OpenClaw writes one for every model that its configuration has no price for.
-    """
-    if reported is not None and reported.nano and cost.status in ("unpriced", "none"):
-        return Cost("estimated", reported.nano, reported.currency, REPORTED)
-    return cost

@@ -26,6 +26,7 @@ from monitor.store.base import (
 )
 from monitor.store.chosen import choose
 from monitor.store.labels import Labels
+from monitor.store.naming import known_of
 from monitor.store.rows import (
     CONTENT,
     INFERRED,
@@ -231,11 +232,13 @@ def _records(db: sqlite3.Connection, labels: Labels, rows: Sequence[tuple[Any, .
     aliases: dict[int, list[str]] = {}
     for sid, name in db.execute(f"SELECT sid, name FROM session_name WHERE sid IN ({marks}) ORDER BY name", sids):
         aliases.setdefault(sid, []).append(name)
+    told = known_of(db, [row[2] for row in rows if row[1] == 0])
     records = []
     for row in rows:
         sid, kind, session_id, inferred, first, last, model, consumer, agent, channel, parent, question, sources = row[
             :13
         ]
+        above, over = told.get(session_id, (None, None)) if kind == 0 else (None, None)
         source: Literal["header", "inferred"] | None = None if kind else ("inferred" if inferred else "header")
         records.append(
             SessionRecord(
@@ -247,8 +250,8 @@ def _records(db: sqlite3.Connection, labels: Labels, rows: Sequence[tuple[Any, .
                 model=labels.name(model),
                 consumer=(session_id or None) if kind else labels.name(consumer),
                 agent=labels.name(agent),
-                channel=labels.name(channel),
-                parent_session=_session_id(db, parent),
+                channel=labels.name(channel) or over,
+                parent_session=_session_id(db, parent) or above,
                 question=question,
                 sources=tuple(name for name, bit in SOURCE_BITS.items() if sources & bit),
                 slices=tuple(slices[sid]),

@@ -67,6 +67,16 @@ class SkippedLines(msgspec.Struct, frozen=True):
     sample: bytes = b""
 
 
+class SessionName(msgspec.Struct, frozen=True):
+    """Another name of a session, told by who gives the names; rounds under either are rounds of the one."""
+
+    name: str
+    session_id: str
+    #: The session that started this one.
+    parent: str | None = None
+    channel: str | None = None
+
+
 class Batch(msgspec.Struct):
     """What one step of reading yields; all of it is kept, or nothing."""
 
@@ -75,6 +85,8 @@ class Batch(msgspec.Struct):
     checkpoints: list[Checkpoint] = []
     #: (file, record key) -> how often the record stood in that file so far; for records with nothing unique.
     occurrences: dict[tuple[bytes, bytes], int] = {}
+    #: Names that sessions have: from now on, and for what is there.
+    names: list[SessionName] = []
     #: Files that are read from their start again: what was noted of their records goes.
     restarted: list[bytes] = []
     #: The file that these rounds stand in, where they can be taken back out with it; see `Store.remove`. Such rounds
@@ -338,6 +350,10 @@ class Store(Protocol):
 
     def session(self, name: str, since: int | None = None) -> SessionRecord | None:
         """A session by its id or another of its names; from `since` on only, where given."""
+        ...
+
+    def started_by(self, name: str) -> Sequence[SessionRecord]:
+        """The sessions that a session has started (sub-agents), and those that these have started, and so on."""
         ...
 
     def sessions(self, query: SessionQuery) -> SessionPage:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from monitor.prices.money import GIVEN, or_reported
-from monitor.rounds import ReportedCost, Usage
+from monitor.prices.money import GIVEN
+from monitor.rounds import Usage
 from monitor.store.base import Pricing
 from monitor.store.counters import Counters
 from monitor.store.labels import Labels
@@ -55,7 +55,8 @@ class Repricer:
                     db.executemany("UPDATE witness SET price = ?2, nano = ?3, flags = ?4 WHERE rid = ?1", changed)
             db.execute("COMMIT")
         except BaseException:
-            db.execute("ROLLBACK")
+            if db.in_transaction:  # a full disk ends it by itself
+                db.execute("ROLLBACK")
             raise
         if self._table == "round":
             self.seen += len(rows)
@@ -71,7 +72,7 @@ class Repricer:
         """The next rows of a table, and what changes of them."""
         rows = self._db.execute(
             "SELECT r.rid, r.model, f.host, r.price, r.nano, r.flags, r.input, r.output, r.reasoning, r.cached, "
-            f"r.cache_write, r.cache_write_1h, r.reported FROM {table} AS r JOIN facet AS f ON f.id = r.facet "
+            f"r.cache_write, r.cache_write_1h FROM {table} AS r JOIN facet AS f ON f.id = r.facet "
             "WHERE r.rid > ? ORDER BY r.rid LIMIT ?",
             (self._after, _STEP),
         ).fetchall()
@@ -80,14 +81,12 @@ class Repricer:
     def _change(self, row: tuple[Any, ...]) -> tuple[int, int, int | None, int] | None:
         """The round's new price, costs and flags, or None where everything stays."""
         rid, model, host, price, nano, flags, *counts = row
-        input_, output, reasoning, cached, write, write_1h, reported = counts
+        input_, output, reasoning, cached, write, write_1h = counts
         usage = Usage(input_, output, reasoning, cached, write, write_1h, lower_bound=bool(flags & LOST_COUNTS))
         cost = self._pricing(self._labels.name(model), self._labels.name(host), started_at(rid), usage)
         tag = self._labels.price(price)
         if tag.source == GIVEN:
             return None
-        if reported is not None and tag.reported_currency is not None:
-            cost = or_reported(cost, ReportedCost(reported, tag.reported_currency))
         same = (tag.status, tag.currency, tag.source, tag.version) == (
             cost.status,
             cost.currency,

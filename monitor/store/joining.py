@@ -325,11 +325,17 @@ class Joiner:
         if len(group) == 1:
             if group[0].new is not None or group[0].counted is None:
                 return lead
-            return lead._replace(sid=self._sid(group[0], group[0].facet[1]))
+            # Since it was kept, its session may have turned out to be another one.
+            facet = [*group[0].facet]
+            facet[5] = self._agent(group[0])
+            return lead._replace(
+                sid=self._sid(group[0], facet[1]),
+                facet=lead.facet if facet[5] == group[0].facet[5] else self._places.facet_of(facet),
+            )
         meter = next((e for e in group if e.row.input is not None or e.row.output is not None), group[0])
         named = next((e for e in group if e.session), group[0])
         facet = [_first(e.facet[place] for e in group) or 0 for place in range(7)]
-        facet[0], facet[5], facet[6] = group[0].facet[0], named.facet[5], meter.facet[6]
+        facet[0], facet[5], facet[6] = group[0].facet[0], self._agent(named), meter.facet[6]
         # Of these bits the first that has any says it; of the others each witness tells for itself.
         form = _first(e.row.flags & (NORMAL | STREAM) for e in group) or 0
         flags = (
@@ -352,6 +358,10 @@ class Joiner:
             **counts,
             **known,
         )
+
+    def _agent(self, named: _Entry) -> int:
+        """The agent of the session that a witness names."""
+        return self._places.agent(self._text(named.session)) if named.session else named.facet[5]
 
     def _sid(self, named: _Entry, consumer: int) -> int:
         """The session of a call: that of the witness that names one, else the rounds of its consumer."""

@@ -50,19 +50,36 @@ class Places:
         if known is None:
             if len(self._session_facets) >= CACHE_LIMIT:
                 self._session_facets.clear()
-            agent = parts(r.session_id).agent
+            agent = parts(self._known(r.session_id)).agent
             facet = self._facet((r.source, r.consumer, r.route, r.function, r.user_id, agent, r.host))
             sid = self.session(r.session_id, r.consumer)
             self._session_facets[place] = known = (sid, facet)
         if r.session_aliases:
             for alias in r.session_aliases:
                 if (alias, known[0]) not in self._aliases:
-                    self._db.execute("INSERT OR IGNORE INTO session_name VALUES (?, ?)", (alias, known[0]))
+                    # What is known to be another session's name is none of this one, whatever was said.
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO session_name SELECT ?1, ?2 "
+                        "WHERE NOT EXISTS (SELECT 1 FROM known_name WHERE name = ?1)",
+                        (alias, known[0]),
+                    )
                     self._aliases.add((alias, known[0]))
         return known
 
+    def _known(self, name: str | None) -> str | None:
+        """The id of the session that is known to have this name; else the name."""
+        if name is None:
+            return None
+        row = self._db.execute("SELECT session_id FROM known_name WHERE name = ?", (name,)).fetchone()
+        return name if row is None else str(row[0])
+
+    def agent(self, name: str | None) -> int:
+        """The number of the agent of a session."""
+        return self.name(parts(self._known(name)).agent)
+
     def session(self, session_id: str | None, consumer: str | None) -> int:
         """The session with this id; without an id the rounds of a consumer that named none."""
+        session_id = self._known(session_id)
         kind, name = (1, consumer or "") if session_id is None else (0, session_id)
         sid = self._sessions.get((kind, name))
         if sid is not None:
@@ -91,6 +108,10 @@ class Places:
             row = (cursor.lastrowid,)
             if kind == 0:
                 db.execute("INSERT OR REPLACE INTO session_name VALUES (?, ?)", (name, row[0]))
+                db.execute(
+                    "INSERT OR REPLACE INTO session_name SELECT name, ?2 FROM known_name WHERE session_id = ?1",
+                    (name, row[0]),
+                )
                 db.execute("INSERT INTO meta VALUES ('sessions', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         self._sessions[kind, name] = row[0]
         return int(row[0])

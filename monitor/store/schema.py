@@ -269,8 +269,23 @@ CREATE TABLE followed (
 """
 
 
+def _fifth(db: sqlite3.Connection) -> None:
+    """Names of sessions, and which session started which, as OpenClaw tells them."""
+    for statement in _NAMES.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+_NAMES = """
+CREATE TABLE known_name (name TEXT PRIMARY KEY, session_id TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX known_name_of ON known_name (session_id);
+CREATE TABLE known_session (session_id TEXT PRIMARY KEY, parent TEXT, channel TEXT) WITHOUT ROWID;
+CREATE INDEX known_session_below ON known_session (parent) WHERE parent IS NOT NULL;
+"""
+
+
 #: One step a schema version, in order; a released step is never edited.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third, _fourth)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third, _fourth, _fifth)
 VERSION = len(MIGRATIONS)
 
 
@@ -399,5 +414,6 @@ def _migrate(db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # a full disk ends it by itself
+            db.execute("ROLLBACK")
         raise

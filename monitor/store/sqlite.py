@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, chosen, latency, rollups, sums, writing
+from monitor.store import alerts, asking, calls, chosen, latency, naming, rollups, sums, writing
 from monitor.store.base import (
     Added,
     Alert,
@@ -293,6 +293,15 @@ class SqliteStore:
         """A session by its id or another of its names."""
         return self._ask(lambda db, labels: asking.session_record(db, labels, _text(name), since), None)
 
+    def started_by(self, name: str) -> list[SessionRecord]:
+        """The sessions that a session has started (sub-agents), and those that these have started, and so on."""
+
+        def below(db: sqlite3.Connection, labels: Labels) -> list[SessionRecord]:
+            found = (asking.session_record(db, labels, one) for one in naming.descendants(db, _text(name)))
+            return [record for record in found if record is not None]
+
+        return self._ask(below, [])
+
     def sessions(self, query: SessionQuery) -> SessionPage:
         """Sessions that match, a page at a time."""
         texts = {f: _text(v) for f in ("model", "consumer", "search") if (v := getattr(query, f)) is not None}
@@ -486,4 +495,10 @@ def _verify(db: sqlite3.Connection) -> list[str]:
         "OR (w.rid != w.counted AND EXISTS (SELECT 1 FROM round WHERE rid = w.rid)) LIMIT 3"
     ):
         problems.append(f"witness {rid}: stands behind round {counted}, and one of them counts wrongly")
+    for name, session_id in db.execute(
+        "SELECT k.name, k.session_id FROM known_name AS k WHERE EXISTS (SELECT 1 FROM session WHERE kind = 0 AND "
+        "session_id = k.name) OR EXISTS (SELECT 1 FROM session AS s LEFT JOIN session_name AS n ON n.name = k.name "
+        "WHERE s.kind = 0 AND s.session_id = k.session_id AND n.sid IS NOT s.sid) LIMIT 3"
+    ):
+        problems.append(f"session {name!r}: is a name of {session_id!r}, and does not lead there")
     return problems

@@ -15,10 +15,11 @@ import msgspec
 from monitor.budgets import BudgetBook
 from monitor.session_keys import without_additions
 from monitor.store import latency
-from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound
+from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound, SessionName
 from monitor.store.counters import Counters
 from monitor.store.history import History
 from monitor.store.joining import Joined, Joiner
+from monitor.store.naming import learn
 from monitor.store.places import BEFORE_ALL, Places
 from monitor.store.removing import Taken, drop_empty, leave_gaps, refresh_sources, take_out
 from monitor.store.rollups import QUARTER, add_batch
@@ -69,7 +70,8 @@ class Writer:
             self._counters.prepare()
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk ends it by itself
+                self._db.execute("ROLLBACK")
             raise
 
     def add(self, batch: Batch, price_version: str) -> Added:
@@ -97,10 +99,9 @@ class Writer:
 
     def _add(self, batch: Batch, price_version: str) -> Added:
         self._look_for_dropped()
+        sessions, alerts = self._learn(batch.names) if batch.names else ((), 0)
         new, known = self._new_rounds(batch.rounds, by_key=batch.origin is not None)
         duplicates = len(batch.rounds) - len(new)
-        sessions: tuple[str, ...] = ()
-        alerts = 0
         if new:
             if self._history is not None:
                 # Durable before the transaction that refers to it; what a crash leaves over is found again by content.
@@ -112,12 +113,13 @@ class Writer:
                 if said:
                     self._history.write(said)
             rows = self._rows(new, price_version)
-            sessions, alerts = self._move(self._joiner.join(rows) or Joined(rows=rows), self._counters)
+            grown, alerts = self._move(self._joiner.join(rows) or Joined(rows=rows), self._counters)
+            sessions = tuple(dict.fromkeys((*sessions, *grown)))
         if batch.origin is not None:
             origin = self.places.name(batch.origin)
             stand = [(origin, rid) for rid in (*known, *(rid for rid, _ in new))]
             self._db.executemany("INSERT OR IGNORE INTO origin VALUES (?, ?)", stand)
-            self._db.executemany("INSERT INTO record VALUES (?, ?)", [(p.round.key, rid) for rid, p in new])
+            self._db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?)", [(p.round.key, rid) for rid, p in new])
         db = self._db
         for file in batch.restarted:
             db.execute("DELETE FROM occurrence WHERE file = ?", (file,))
@@ -137,6 +139,18 @@ class Writer:
         if batch.as_of is not None:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('as_of', ?)", (batch.as_of,))
         return Added(len(new), duplicates, sessions, alerts)
+
+    def _learn(self, names: Sequence[SessionName]) -> tuple[tuple[str, ...], int]:
+        """Keep names of sessions; sessions that turn out to be one become one."""
+        moving = learn(self._db, self.places, names)
+        if not moving.sessions:
+            return (), 0
+        if self._counters is not None:
+            self._counters.forget()
+        moved = self._move(Joined(out=moving.out, rows=moving.rows, sessions=set(moving.sessions)), self._counters)
+        moving.finish(self._db)
+        self.places.forget_sessions()
+        return moved
 
     def _move(self, joined: Joined, counters: Counters | None) -> tuple[tuple[str, ...], int]:
         """Take out what goes and add what comes; the sessions that changed, and how many alerts wait because of it."""

@@ -93,6 +93,7 @@ def test_pages_run_our_own_script_only_and_load_nothing_from_elsewhere(base: str
     scripts = re.findall(r"<script\b[^>]*>[^<]*", answer.text)
     assert scripts
     assert all(re.fullmatch(r'<script src="/static/[^"]+"( \w+(="module")?)?>\s*', script) for script in scripts)
+    assert not re.search(r"""\son\w+=|\sstyle=|javascript:""", answer.text)
     assert "http://" not in answer.text.replace(base, "")
 
 

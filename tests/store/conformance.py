@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.budgets import Budget, BudgetBook, Facts, Limit
-from monitor.prices.money import REPORTED, Cost
+from monitor.prices.money import Cost
 from monitor.rounds import START, UNKNOWN_TIME, Conversation, ReportedCost, Round, Usage
 from monitor.session_keys import parts
 from monitor.store.base import (
@@ -1139,11 +1139,7 @@ class StoreConformance:
             assert (done.rounds, done.kept) == (len(rounds), 0)
 
             def priced_anew(r: Round) -> PricedRound:
-                cost = price(r.model, r.host, r.started_at, r.usage)
-                if cost.nano is None and r.reported is not None and r.reported.nano:
-                    # What the source says is better than nothing.
-                    cost = Cost("estimated", r.reported.nano, r.reported.currency, REPORTED)
-                return PricedRound(r, cost)
+                return PricedRound(r, price(r.model, r.host, r.started_at, r.usage))
 
             new = [priced_anew(p.round) for p in rounds]
             assert store.verify() == []

@@ -12,7 +12,7 @@ from monitor.budgets import Budget, BudgetBook, Limit
 from monitor.store.base import Store
 from monitor.store.sqlite import SqliteStore
 from tests.store.conformance import VERSION, Open
-from tests.store.conformance_calls import CallConformance
+from tests.store.conformance_names import NameConformance
 
 BUDGETS = (
     Budget("all", Limit(nano=10**18, currency="USD")),
@@ -22,7 +22,7 @@ BUDGETS = (
 )
 
 
-class TestSqliteStoreCalls(CallConformance):
+class TestSqliteStoreCalls(NameConformance):
     @contextmanager
     def place(self) -> Iterator[Open]:
         with tempfile.TemporaryDirectory() as folder:

@@ -70,6 +70,9 @@ def ingest_command(
             if source.path == STDIN:
                 continue
             try:
+                if source.kind == "openclaw":
+                    os.listdir(source.path)
+                    continue
                 with source.path.open("rb"):
                     pass
             except OSError as error:

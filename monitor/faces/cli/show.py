@@ -40,6 +40,7 @@ from monitor.session_keys import without_additions
     show_default=True,
     help="With --json: each round's complete messages, or only those that it added.",
 )
+@click.option("--subagents", is_flag=True, help="What it cost with the sessions that it started.")
 @click.option("--no-pager", is_flag=True, help="Print long sessions at once, on a terminal too.")
 def show_command(
     data_dir: Path | None,
@@ -50,6 +51,7 @@ def show_command(
     rounds: int | None,
     no_content: bool,
     messages: str,
+    subagents: bool,
     no_pager: bool,
 ) -> None:
     """One session with its rounds. A part of its id is enough where only one session has it.
@@ -61,7 +63,7 @@ def show_command(
     """
     ask = opened(data_dir, config, log_path).asking()
     name = whole_id(ask, session_id)
-    session = sessions.get_session(ask, name)
+    session = sessions.get_session(ask, name, include_subagents=subagents)
     if json_:
         told = documents.rounds(ask, name, newest=rounds, content=not no_content, new_only=messages == "new")
         for piece in pieces(documents.head(session), told):
@@ -108,6 +110,15 @@ def _head(session: Session, name: str, ask: Asking) -> Iterator[str]:
         ("reasoning {number}", session.total_reasoning_tokens),
     )
     parts = [say(text, number=f"{number:,}") for text, number in counts if number is not None]
+    if session.subagents is not None:
+        whole = session.subagents.together
+        yield "  " + say(
+            "with {count} sub-agents: {rounds} rounds, {tokens} tokens, {cost}",
+            count=f"{session.subagents.count:,}",
+            rounds=f"{whole.rounds:,}",
+            tokens=text_of("count", whole.total_tokens),
+            cost=on_a_line(whole.cost),
+        )
     yield "  " + ", ".join(parts)
     begun, updated = (text_of("time", time, ask.zone) for time in (session.created_at, session.updated_at))
     yield f"  {begun} – {updated}"

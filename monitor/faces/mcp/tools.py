@@ -74,6 +74,7 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
         cursor: Annotated[
             str | None, Field(description="rounds_cursor of a detailed answer, for older rounds.")
         ] = None,
+        include_subagents: Annotated[bool, Field(description="Add the cost with sub-agents.")] = False,
     ) -> Annotated[CallToolResult, Session]:
         """What this conversation (session) has cost so far: spend, tokens (input, output, reasoning, cached), model,
         rounds, failures, and a link for the user. Pass your own session id."""
@@ -86,6 +87,7 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
                 cursor=cursor,
                 most_models=sessions.CONCISE_MODELS if response_format == "concise" else None,
                 content_scope=runtime.content_scope(),
+                include_subagents=include_subagents,
             ),
             at_once=since is None,
         )

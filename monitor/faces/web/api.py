@@ -46,6 +46,7 @@ def router(runtime: Runtime) -> APIRouter:
                 detailed=asked.response_format == "detailed",
                 cursor=asked.cursor,
                 most_models=sessions.CONCISE_MODELS if asked.response_format == "concise" else None,
+                include_subagents=asked.include_subagents,
             ),
         )
 

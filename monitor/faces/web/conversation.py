@@ -13,6 +13,9 @@ from monitor.answers.sessions import RoundRow
 #: A block longer than this is folded until it is asked for; one longer than the second is never shown whole.
 FOLDED_CHARS = 1_600
 MOST_CHARS = 200_000
+#: Where a client changes the beginning of its conversation, such as a time in the system prompt, every round seems
+#: to add all of it: in a list of rounds so many of the last blocks are shown.
+MOST_BLOCKS = 12
 _PREVIEW_CHARS = 160
 _KNOWN_ROLES = ("user", "system", "developer", "assistant", "tool")
 #: How the parts of a message call a text.

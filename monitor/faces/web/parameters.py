@@ -48,6 +48,7 @@ class SessionAsked(_Asked):
     response_format: Literal["concise", "detailed"] = Field(
         default="detailed", description="detailed adds all models and the newest 20 rounds."
     )
+    include_subagents: bool = Field(default=False, description="Adds the cost with sub-agents.")
     rounds: bool = Field(
         default=False,
         description="All rounds with what was said in them, oldest first, sent while they are read; with limit or "

@@ -52,6 +52,7 @@ def _environment() -> jinja2.Environment:
         no_model=NO_MODEL,
         folded_chars=conversation.FOLDED_CHARS,
         most_chars=conversation.MOST_CHARS,
+        most_blocks=conversation.MOST_BLOCKS,
         system=conversation.system,
         preview=conversation.preview,
     )

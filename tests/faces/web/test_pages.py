@@ -14,6 +14,7 @@ from monitor.faces.web.words import LANGUAGES, negotiated
 from monitor.samples import Expected
 from tests.faces.web import site as made
 from tests.faces.web.site import EVIL, LONG, LONG_ROUNDS, MARKUP, SAMPLE, TALK, Site
+from tests.helpers import wait_for
 from tools import vendor
 
 _TEMPLATES = Path("monitor/faces/web/templates")
@@ -146,6 +147,24 @@ def test_a_long_session_gives_a_page_of_rounds_and_the_way_to_older_ones(site: S
     series = site.get("/session/series", id=LONG).json()
     assert series["round"] == list(range(1, LONG_ROUNDS + 1))
     assert series["input"][:3] == [1_001, 1_002, 1_003]
+
+
+def test_rounds_that_seem_to_add_a_whole_conversation_do_not_fill_the_page(site: Site) -> None:
+    name = "agent:main:explicit:drifting"
+    said = [{"role": "user", "content": f"Line {n}. " + "x" * 1_500} for n in range(60)]
+    for number in range(1, 21):
+        begin = {"role": "system", "content": f"It is {number} o'clock."}
+        site.append(made.record(name, number, messages=[begin, *said, {"role": "user", "content": f"Ask {number}"}]))
+    wait_for("it is read", lambda: site.get("/api/session", id=name).json().get("messages_count") == 20)
+    html = site.get("/session", id=name).text
+    assert len(html) < 700_000
+    assert "Ask 20" in html
+    assert "Answer 20" in html
+    assert "Line 59. " in html
+    assert "Line 0. " not in html
+    assert "This round added" in html
+    whole = site.get("/session/round", id=name, round=20).text
+    assert "Line 0. " in whole
 
 
 def test_an_unknown_session_is_a_page_with_the_closest_ids(site: Site) -> None:

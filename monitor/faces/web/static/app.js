@@ -146,7 +146,8 @@ let last = 0;
 
 /** Shows what is new on this page: figures in place, new rounds on top; nothing that was opened or loaded is lost. */
 async function refresh() {
-  if (busy || document.hidden) {
+  if (document.hidden) return; // it is asked again when somebody looks
+  if (busy) {
     again = true;
     return;
   }
@@ -207,13 +208,23 @@ function follow() {
   if (!document.querySelector("[data-live-part]")) return;
   const session = document.querySelector("[data-live-rows]") ? new URLSearchParams(location.search).get("id") : null;
   const address = document.body.dataset.live + (session ? `?id=${encodeURIComponent(session)}` : "");
-  const events = new EventSource(address);
-  events.addEventListener("open", () => indicate("live"));
-  events.addEventListener("grown", refresh);
-  events.addEventListener("error", () => indicate("polling"));
+  let events;
+  // A browser opens six connections to a server; tabs that nobody looks at must not hold them all.
+  const listen = () => {
+    events?.close();
+    if (document.hidden) return;
+    events = new EventSource(address);
+    events.addEventListener("open", () => indicate("live"));
+    events.addEventListener("grown", refresh);
+    events.addEventListener("error", () => indicate("polling"));
+  };
+  listen();
+  document.addEventListener("visibilitychange", () => {
+    listen();
+    if (!document.hidden) refresh();
+  });
   // Without events, and for what they do not tell, such as rounds without a session.
   setInterval(() => performance.now() - last >= FALLBACK_MS - 1_000 && refresh(), FALLBACK_MS);
-  document.addEventListener("visibilitychange", () => !document.hidden && again && refresh());
 }
 
 // -- colours ----------------------------------------------------------------------------------------------------------

@@ -179,6 +179,7 @@ WORDS = {
     "round.tool_call": "Tool call",
     "round.show_all": "Show all {count} characters",
     "round.cut_here": "Cut after {count} characters; the raw JSON has all of it.",
+    "round.left_out": "This round added {count} pieces more: open it",
     "round.history": "Show the {count} messages before",
     "round.history.title": "The {count} messages before",
     "round.facts": "Figures and where they come from",

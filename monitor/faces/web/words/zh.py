@@ -172,6 +172,7 @@ WORDS = {
     "round.tool_call": "工具调用",
     "round.show_all": "显示全部 {count} 个字符",
     "round.cut_here": "在第 {count} 个字符处截断；完整内容见原始 JSON。",
+    "round.left_out": "这一轮还新增了另外 {count} 段：单独查看",
     "round.history": "显示此前的 {count} 条消息",
     "round.history.title": "此前的 {count} 条消息",
     "round.facts": "各项数字及其来源",
