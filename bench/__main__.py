@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from bench import asking, reading, serving, waiting
+from bench import asking, reading, recording, serving, waiting
 from bench.measure import FULL, QUICK, Row, Sizes
 
 PARTS: dict[str, Callable[[Sizes], Iterator[Row]]] = {
@@ -24,6 +24,8 @@ PARTS: dict[str, Callable[[Sizes], Iterator[Row]]] = {
     "idle": waiting.idle,
     "memory": reading.memory,
     "served": serving.served,
+    "record": recording.recording,
+    "witnesses": recording.witnesses,
 }
 
 

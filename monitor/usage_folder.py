@@ -138,6 +138,9 @@ class UsageFolder:
         before, self._days = self._days, set(listed)
         if before is not None and before <= self._days:
             return
+        for left in (before or set()) - self._days:
+            # Whoever took it out: a file that comes back is a new one.
+            self._forget(left)
         try:
             device = os.stat(self.path).st_dev
         except OSError:
@@ -158,6 +161,7 @@ class UsageFolder:
             devices = {_state(checkpoint).device for checkpoint in checkpoints}
             if devices and device not in devices:
                 continue  # another disk is there now, or the mount point without its disk
+            self._forget(day)
             self._remove(day, checkpoints, "is gone")
 
     def _remove(self, day: str, checkpoints: Sequence[Checkpoint], why: str) -> None:
@@ -165,12 +169,12 @@ class UsageFolder:
         removed = self._store.remove(origin, checkpoints=[c.id for c in checkpoints])
         if removed.rounds:
             log.warning("%s %s: its %d records are taken out of every figure", origin, why, removed.rounds)
+
+    def _forget(self, day: str) -> None:
         for path in [path for path in self._logs if path.name.startswith(day)]:
-            if why == "is gone":
-                self._logs.pop(path).close()
-        if self._read is not None:
-            for path in [path for path in self._read if path.name.startswith(day)]:
-                del self._read[path]
+            self._logs.pop(path).close()
+        for path in [path for path in self._read or () if path.name.startswith(day)]:
+            del (self._read or {})[path]
 
     # -- as any source ----------------------------------------------------------------------------
 

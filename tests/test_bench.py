@@ -32,6 +32,9 @@ ROWS = (
     "CPU of the ingesting process while nothing happens",
     "memory of ingestion above a bare server",
     "64 clients while 1,000 rounds a second are written: served and counted",
+    "a usage record against a bare write of its line",
+    "rounds beside a source that saw other calls",
+    "rounds that another source had seen before",
 )
 
 

@@ -7,18 +7,21 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.answers import usage
-from monitor.config import ConfigError, load
+from monitor.config import ConfigError, SourceSettings, load
 from monitor.ingest import Ingester
 from monitor.prices.catalog import Catalog
+from monitor.reset import reset_day
 from monitor.runtime import Runtime
 from monitor.samples import SHORT, lines
 from monitor.store.sqlite import SqliteStore
@@ -185,6 +188,35 @@ def test_a_day_that_is_gone_goes_from_every_figure_and_comes_back_with_its_file(
     with place.opened() as (ingester, store):
         ingester.once()
         check(store, second)
+
+
+def test_a_day_that_another_process_reset_comes_back_with_its_file(place: Place) -> None:
+    place.append(26, record(1), record(2))
+    with place.opened() as (ingester, store):
+        ingester.once()
+        followed = [SourceSettings(kind="usage", path=place.folder)]
+        (done,) = reset_day(place.data, followed, date(2025, 11, 26), ZoneInfo("UTC"))
+        assert (done.rounds, done.sessions) == (2, ("session 1", "session 2"))
+        check(store, [])
+        ingester.once()
+        (aside,) = done.aside
+        aside.rename(place.path(26))
+        assert ingester.once() == 2
+        check(store, [record(1), record(2)])
+
+
+def test_a_day_is_reset_while_another_process_adds_to_the_same_sessions(place: Place) -> None:
+    place.append(25, record(1, timestamp=NOON - DAY))
+    place.append(26, record(4))
+    with place.opened() as (ingester, store):
+        ingester.once()
+        followed = [SourceSettings(kind="usage", path=place.folder)]
+        for day in (25, 26):
+            reset_day(place.data, followed, date(2025, 11, day), ZoneInfo("UTC"))
+        # Its session is no more, and must be made anew by whoever remembers it.
+        place.append(27, record(7))
+        ingester.once()
+        check(store, [record(7)])
 
 
 def test_a_file_that_holds_something_else_now_takes_back_what_it_held(place: Place) -> None:

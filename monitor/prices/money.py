@@ -37,6 +37,6 @@ RECORDED = "as the record says"
 
 
 def stated(reported: ReportedCost, *, given: bool) -> Cost:
-    """The cost that a usage record states."""
+    """The cost that a usage record of our own states."""
     source = GIVEN if given else RECORDED
     return Cost("priced" if reported.nano else "free", reported.nano, reported.currency, source)

@@ -89,7 +89,8 @@ class Batch(msgspec.Struct):
     names: list[SessionName] = []
     #: Files that are read from their start again: what was noted of their records goes.
     restarted: list[bytes] = []
-    #: The file that these rounds stand in, where they can be taken back out with it; see `Store.remove`.
+    #: The file that these rounds stand in, where they can be taken back out with it; see `Store.remove`. Such rounds
+    #: are known by their keys alone, whatever time they come with.
     origin: str | None = None
     #: The instant up to which the sources are read completely with this batch, milliseconds since 1970.
     as_of: int | None = None

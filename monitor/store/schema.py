@@ -259,6 +259,9 @@ CREATE TABLE origin (
   PRIMARY KEY (file, rid)
 ) WITHOUT ROWID;
 CREATE INDEX origin_of ON origin (rid);
+CREATE TABLE record (             -- rounds with an origin by their key alone: an id is one whatever time it comes with
+  key BLOB PRIMARY KEY, rid INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE followed (
   source TEXT PRIMARY KEY,
   kind TEXT NOT NULL, settings TEXT NOT NULL  -- JSON: how it is read, besides

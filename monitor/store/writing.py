@@ -100,7 +100,7 @@ class Writer:
     def _add(self, batch: Batch, price_version: str) -> Added:
         self._look_for_dropped()
         sessions, alerts = self._learn(batch.names) if batch.names else ((), 0)
-        new, known = self._new_rounds(batch.rounds)
+        new, known = self._new_rounds(batch.rounds, by_key=batch.origin is not None)
         duplicates = len(batch.rounds) - len(new)
         if new:
             if self._history is not None:
@@ -119,6 +119,7 @@ class Writer:
             origin = self.places.name(batch.origin)
             stand = [(origin, rid) for rid in (*known, *(rid for rid, _ in new))]
             self._db.executemany("INSERT OR IGNORE INTO origin VALUES (?, ?)", stand)
+            self._db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?)", [(p.round.key, rid) for rid, p in new])
         db = self._db
         for file in batch.restarted:
             db.execute("DELETE FROM occurrence WHERE file = ?", (file,))
@@ -251,6 +252,8 @@ class Writer:
             counters = self._counters or Counters.as_stored(db)
             sessions, _ = self._move(self._joiner.without(keys), counters)
             leave_gaps(db, [(rid, key if for_good else b"") for rid, key in keys.items()])
+            if not for_good:
+                db.executemany("DELETE FROM record WHERE key = ?", [(key,) for key in keys.values()])
         return len(keys), len(rows) == _REMOVE_STEP, sessions
 
     def _round_key(self, rid: int) -> bytes | None:
@@ -262,17 +265,30 @@ class Writer:
 
     # -- which rounds are new ---------------------------------------------------------------------
 
-    def _new_rounds(self, rounds: Sequence[PricedRound]) -> tuple[list[tuple[int, PricedRound]], list[int]]:
-        """The rounds that are not there yet with their ids, and the ids of the others; equal keys count once."""
+    def _new_rounds(
+        self, rounds: Sequence[PricedRound], *, by_key: bool
+    ) -> tuple[list[tuple[int, PricedRound]], list[int]]:
+        """The rounds that are not there yet with their ids, and the ids of the others; equal keys count once.
+
+        `by_key`: rounds are known by their key although they come with another time.
+        """
         if not rounds:
             return [], []
         wanted: dict[bytes, PricedRound] = {}
         for priced in rounds:
             wanted.setdefault(priced.round.key, priced)
+        new, known = [], []
+        if by_key:
+            for key in list(wanted):
+                row = self._db.execute("SELECT rid FROM record WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    known.append(row[0])
+                    del wanted[key]
+            if not wanted:
+                return [], known
         homes = {key: round_id(priced.round.started_at, key) for key, priced in wanted.items()}
         ids = set(homes.values())
         taken = self._keys_at(ids)
-        new, known = [], []
         for key, priced in wanted.items():
             rid = homes[key]
             # Where another round has this id by chance, the round is or will be behind it.

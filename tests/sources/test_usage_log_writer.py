@@ -149,6 +149,7 @@ if pid:
     os.waitpid(pid, 0)
 """
     finished([script(code, tmp_path) for _ in range(3)])
+    assert b"\n\n" not in (tmp_path / "2025-11-26.jsonl").read_bytes()
     found = lines_of(tmp_path / "2025-11-26.jsonl")
     by_process: dict[object, list[object]] = {}
     for record in found:

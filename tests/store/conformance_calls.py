@@ -345,6 +345,23 @@ class CallConformance:
             assert store.add(Batch(rounds=everything, origin="log")).rounds == 0
             self.check(store, left)
 
+    def test_a_record_of_a_file_is_known_by_its_key_whatever_time_it_comes_with(self) -> None:
+        first = witness("usage", 0)
+        later = PricedRound(msgspec.structs.replace(first.round, started_at=MOMENTS[0] + HOUR), first.cost)
+        with self.place() as open_store, closing(open_store()) as store:
+            assert store.add(Batch(rounds=[first, later], origin="a")).rounds == 1
+            assert store.add(Batch(rounds=[later, first], origin="b")).rounds == 0
+            self.check(store, [first])
+            store.remove("a")
+            self.check(store, [first])
+            store.remove("b")
+            self.check(store, [])
+            assert store.add(Batch(rounds=[later], origin="b")).rounds == 1
+            self.check(store, [later])
+            store.remove("b", for_good=True)
+            assert store.add(Batch(rounds=[first], origin="a")).rounds == 0
+            self.check(store, [])
+
     @SETTINGS
     @given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
     def test_rounds_that_only_their_keys_tell_apart_stay_known_when_some_of_them_go(

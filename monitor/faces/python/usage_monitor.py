@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
@@ -73,6 +74,7 @@ class UsageMonitor:
         overlays = settings.prices.overlays
         self._prices = shared() if not overlays else UsagePrices(overlays)
         self._asking = threading.Lock()
+        _all.add(self)
 
     def _own(self, settings: Settings, data_dir: Path) -> Settings:
         """The settings of the store that answers: this folder alone, priced as records are."""
@@ -313,6 +315,13 @@ class UsageMonitor:
             file.write("\n")
         return path
 
+    def renew(self) -> None:
+        """After a fork: the child needs connections of its own, and must not even close those of its parent."""
+        self._asking = threading.Lock()
+        runtime = self.__dict__.pop("_runtime", None)
+        if runtime is not None:
+            _left_to_parent.append(runtime)
+
     def close(self) -> None:
         """Let go of the files; they are opened again when needed."""
         self._files.close()
@@ -320,6 +329,19 @@ class UsageMonitor:
         if runtime is not None:
             runtime.close()
 
+
+_all: weakref.WeakSet[UsageMonitor] = weakref.WeakSet()
+_left_to_parent: list[Runtime] = []
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.Lock()
+    for monitor in list(_all):
+        monitor.renew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 _lock = threading.Lock()
 _monitors: dict[Path, UsageMonitor] = {}

@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo
 #: Of the days whose files were used last the files stay open.
 _OPEN_FILES = 4
 SUFFIX = ".jsonl"
+#: A line without an end is looked at so often; a write takes a small part of that.
+_LOOKS, _BETWEEN_LOOKS_S = 20, 0.0005
 
 
 class _Day:
@@ -71,9 +73,21 @@ class DayFiles:
                 # The file is new, or was taken away: what is written to a file without a name is lost.
                 self._open(day)
                 found = os.fstat(day.fd)
-            if found.st_size and os.pread(day.fd, 1, found.st_size - 1) != b"\n":
+            if found.st_size and os.pread(day.fd, 1, found.st_size - 1) != b"\n" and self._is_torn(day.fd):
                 line = b"\n" + line
             self._write(day.fd, line)
+
+    @staticmethod
+    def _is_torn(fd: int) -> bool:
+        """Whether the last line stays without its end; while another process writes, it looks so for a moment."""
+        size = -1
+        for _ in range(_LOOKS):
+            before, size = size, os.fstat(fd).st_size
+            if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
+                return False
+            if size == before:
+                time.sleep(_BETWEEN_LOOKS_S)
+        return True
 
     def _write(self, fd: int, line: bytes) -> None:
         written = os.write(fd, line)
@@ -82,7 +96,7 @@ class DayFiles:
             line = line[written:]
             written = os.write(fd, line)
         if self._sync:
-            os.fdatasync(fd)
+            _to_disk(fd)
 
     def _day(self, at: float) -> _Day:
         for day in self._days:
@@ -126,6 +140,9 @@ class DayFiles:
         """After a fork: another thread of the parent may have held the lock."""
         self._lock = threading.Lock()
 
+
+#: Systems without the shorter way have the longer one.
+_to_disk = getattr(os, "fdatasync", os.fsync)
 
 _ALL: weakref.WeakSet[DayFiles] = weakref.WeakSet()
 
