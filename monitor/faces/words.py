@@ -31,6 +31,36 @@ def language_of(environment: Mapping[str, str]) -> Language:
 
 
 CHINESE: dict[str, str] = {
+    "seen by": "谁记录了",
+    "cause": "原因",
+    "gateway_only": "仅网关",
+    "transcript_only": "仅会话记录",
+    "counts_differ": "用量不同",
+    "cost_differs": "费用不同",
+    "compaction": "压缩上下文",
+    "retry": "重试",
+    "unrecorded": "未写入会话记录",
+    "no_session": "无会话",
+    "other_program": "其他程序",
+    "no_transcripts": "未读取会话记录",
+    "no_gateway": "未读取网关日志",
+    "bypassed": "未经过网关",
+    "log_lost": "日志丢失",
+    "bypassed_or_lost": "绕过网关或日志丢失",
+    "upper_bound": "用量上限",
+    "gateway_lost_counts": "网关缺少用量",
+    "transcript_lost_counts": "会话记录缺少用量",
+    "counted_otherwise": "统计不同",
+    "other_price": "价格不同",
+    "gateway": "网关",
+    "transcripts": "会话记录",
+    "Both meters agree on every call.": "两边的每次调用都一致。",
+    "{name}: {rounds} rounds, {input} input, {output} output, {cost}": (
+        "{name}：{rounds} 轮，输入 {input}，输出 {output}，{cost}"
+    ),
+    "seen by both: {ids} by response id, {counts} by model, time and counts, {time} by time": (
+        "两边都有：按响应 id {ids}，按模型、时间和用量 {counts}，按时间 {time}"
+    ),
     "There is no token yet: `session-monitor token create` makes one.": "还没有令牌：用 `session-monitor token create` 创建。",
     "id": "编号",
     "opens": "可见范围",
