@@ -34,6 +34,7 @@ from monitor.store.base import (
     Slice,
     Store,
     StoredRound,
+    Testimony,
 )
 
 #: What a round's `extra` may hold of what was said.
@@ -235,6 +236,10 @@ class ScopedStore:
         self, keys: Sequence[str], grain: Grain, timezone: str, since: int | None = None, until: int | None = None
     ) -> list[Bucket]:
         """Refused, as `slices_of`."""
+        self._refuse()
+
+    def testimonies(self, since: int | None, until: int | None = None, *, limit: int) -> Sequence[Testimony]:
+        """Refused."""
         self._refuse()
 
     def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:

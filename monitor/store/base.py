@@ -329,6 +329,33 @@ class Alert(msgspec.Struct, frozen=True):
     deliveries: tuple[Delivery, ...]
 
 
+class Testimony(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one source said of one call."""
+
+    #: Of the round that counts for the call, the same as the `round.key` of a `StoredRound`.
+    key: bytes
+    source: str
+    #: Whether another source saw the call, too.
+    joined: bool
+    started_at: int
+    session_id: str | None
+    consumer: str | None
+    host: str | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cached_tokens: int | None
+    nano: int | None
+    currency: str | None
+    reported_nano: int | None
+    reported_currency: str | None
+    status: int | None
+    success: bool
+    response_id: str | None
+    extra: bytes | None
+
+
 class Store(Protocol):
     """Where rounds are kept. One process writes, any number read."""
 
@@ -420,6 +447,10 @@ class Store(Protocol):
 
         With `new_only`, `messages` are only those from `new_from` on.
         """
+        ...
+
+    def testimonies(self, since: int | None, until: int | None = None, *, limit: int) -> Sequence[Testimony]:
+        """What each source said of each call of a period, oldest first; of more than `limit` the newest."""
         ...
 
     def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:

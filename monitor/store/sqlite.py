@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, chosen, latency, naming, rollups, sums, writing
+from monitor.store import alerts, asking, calls, chosen, latency, naming, rollups, sums, witnesses, writing
 from monitor.store.base import (
     Added,
     Alert,
@@ -40,6 +40,7 @@ from monitor.store.base import (
     Slice,
     StoredRound,
     StoreError,
+    Testimony,
 )
 from monitor.store.changing import Repricer
 from monitor.store.counters import budget_sums
@@ -380,6 +381,10 @@ class SqliteStore:
                 return [None if key is None else reader.history.added(*key) for key in keys]
             found = iter(reader.history.walk([key for key in keys if key is not None]))
             return [None if key is None else next(found) for key in keys]
+
+    def testimonies(self, since: int | None, until: int | None = None, *, limit: int) -> Sequence[Testimony]:
+        """What each source said of each call of a period, oldest first; of more than `limit` the newest."""
+        return self._ask(lambda db, labels: witnesses.testimonies(db, labels, since, until, limit), [])
 
     def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:
         """Sums by model and price."""

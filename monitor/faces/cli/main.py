@@ -33,6 +33,7 @@ class Commands(click.Group):
         "overview": "glance",
         "compare": "glance",
         "anomalies": "glance",
+        "reconcile": "reconcile",
         "export": "export",
         "url": "ask",
         "doctor": "ask",

@@ -21,6 +21,8 @@ from monitor.answers.comparison import Comparison
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
 from monitor.answers.overview import SpendOverview
+from monitor.answers.reconcile import Reconciliation
+from monitor.answers.reconcile import reconcile as reconciled
 from monitor.answers.rounds import OneRound
 from monitor.answers.sessions import Session, SessionList
 from monitor.answers.spenders import TopSpenders
@@ -193,6 +195,15 @@ def register(server: MCPServer[Any], runtime: Runtime, *, text_only: bool) -> No
         """Unusually expensive, slow or failing rounds and sessions: cost spikes, error bursts, retry loops, runaway
         sessions, growing contexts, cache misses; each with why, what is usual, the extra cost and a link."""
         return await answer(lambda ask: anomalies_of(ask, runtime.catalog, days, limit=limit))
+
+    @tool("Gateway against transcripts")
+    async def reconcile(
+        days: Annotated[int, Field(ge=1, le=366, description="Last N local days. 1 = today.")] = 7,
+        limit: Annotated[int, Field(ge=1, le=100, description="Sessions that are told.")] = 20,
+    ) -> Annotated[CallToolResult, Reconciliation]:
+        """Why the gateway's figures and OpenClaw's own differ: calls that only one of them saw (compactions, retries,
+        other programs, bypassed gateway, lost logs) and other counts or costs, each with its likely cause."""
+        return await answer(lambda ask: reconciled(ask, days=days, limit=limit))
 
     @tool("Link to a session")
     async def session_url(session_id: SessionId = None) -> Annotated[CallToolResult, SessionLink]:

@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse, Response
 from monitor.answers import budgets, comparison, health, links, overview, rounds, sessions, spenders, stats, summary
 from monitor.answers.anomalies.base import Anomalies
 from monitor.answers.anomalies.find import find_anomalies as anomalies_of
+from monitor.answers.reconcile import Reconciliation
+from monitor.answers.reconcile import reconcile as reconciled
 from monitor.answers.base import Asking
 from monitor.answers.periods import instant
 from monitor.faces.web import parameters as p
@@ -94,6 +96,11 @@ def router(runtime: Runtime) -> APIRouter:
     async def spend_overview(request: Request, asked: Annotated[p.OverviewAsked, Query()]) -> Response:
         """Today, yesterday, this month, how they changed, and what the month will come to."""
         return await as_json(runtime, request, lambda ask: overview.spend_overview(ask, asked.timezone))
+
+    @api.get("/reconcile", response_model=Reconciliation)
+    async def reconcile(request: Request, asked: Annotated[p.ReconcileAsked, Query()]) -> Response:
+        """The gateway's log against OpenClaw's transcripts: what only one of them saw, and why."""
+        return await as_json(runtime, request, lambda ask: reconciled(ask, days=asked.days, limit=asked.limit))
 
     @api.get("/anomalies", response_model=Anomalies)
     async def find_anomalies(request: Request, asked: Annotated[p.AnomaliesAsked, Query()]) -> Response:

@@ -106,6 +106,13 @@ class AnomaliesAsked(_Asked):
     limit: int = Field(default=20, ge=1, le=100)
 
 
+class ReconcileAsked(_Asked):
+    """How far back, and how many."""
+
+    days: int = Field(default=7, ge=1, le=366, description="Last N local days, today included.")
+    limit: int = Field(default=20, ge=1, le=1000)
+
+
 class CompareAsked(_Asked):
     """Whose tokens, on which models."""
 

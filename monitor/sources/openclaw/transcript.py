@@ -53,6 +53,8 @@ class Transcript:
         self._forked = forked
         self._resets = 0
         self._turns = 0
+        #: When what was said was last made shorter, until a call tells it.
+        self._compacted: int | None = None
         self._talk = Talk() if keep_content else None
 
     def read(self, record: bytes) -> Call | Passed | None:
@@ -76,6 +78,7 @@ class Transcript:
             if self._talk is not None:
                 self._talk.anew()
         elif kind == "compaction":
+            self._compacted = epoch_ms(event.get("timestamp"))
             if self._talk is not None:
                 self._talk.anew(event.get("summary"))
         elif kind == "message":
@@ -129,11 +132,14 @@ class Transcript:
             "stop_reason": stop,
             "run_id": text(mapping(message.get("__openclaw")).get("runId")),
             "openclaw_session_id": self.session_id,
+            # The call that made it shorter is in no transcript; this is how others know of it.
+            "compacted_at": self._compacted,
             "convention": counted.convention if counted.known else None,
             "raw": {name: recorded[name] for name in _COUNTS if name in recorded} or None,
             # May hold what was said, so it goes where content is not kept.
             "fields": error or None,
         }
+        self._compacted = None
         return Round(
             key=self._key(event, message),
             source="openclaw",
