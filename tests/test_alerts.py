@@ -172,3 +172,14 @@ def test_a_receiver_that_hangs_does_not_hold_up_what_is_read(
             spend(number, 1)
         assert sum(part.counts.rounds for part in store.slices()) == 29
         released.set()
+
+
+def test_a_call_that_two_sources_saw_fires_nothing_by_being_counted_twice(tmp_path: Path) -> None:
+    settings = budget(notify=["json://localhost:1/told"])
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    seen = {"started_at": now, "response_id": "chatcmpl-1", "usage": Usage(60, 0)}
+    with closing(SqliteStore(tmp_path, budgets=BudgetBook((settings.budget(),)))) as store:
+        store.add(Batch(rounds=[made(1, Cost("unpriced"), **seen)]))
+        store.add(Batch(rounds=[made(2, Cost("unpriced"), source="usage", **seen)]))
+        assert sum(part.tokens for part in store.budget_sums("team")) == 60
+        assert store.alerts() == []

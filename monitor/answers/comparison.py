@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -30,8 +31,10 @@ from monitor.answers.periods import last_days
 from monitor.answers.sessions import find
 from monitor.budgets import Exchange
 from monitor.prices import providers
-from monitor.prices.catalog import Catalog, Resolution
 from monitor.store.base import SORT_WEIGHTS, Slice
+
+if TYPE_CHECKING:
+    from monitor.prices.catalog import Catalog, Resolution
 
 #: How many rounds of a session are priced anew, and how many models are shown.
 MOST_ROUNDS, MOST_MODELS = 5000, 10

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.answers.base import added
-from monitor.prices.catalog import Catalog, Resolution
 from monitor.prices.rates import DAY_MS, Plan, Tier
 from monitor.rounds import MAX_PLAUSIBLE_TOKENS, UNKNOWN_TIME, Usage
 from monitor.store.base import Counts, PriceTag, Slice, StoredRound
+
+if TYPE_CHECKING:
+    from monitor.prices.catalog import Catalog, Resolution
 
 #: Rounds of average length that are priced at once where only sums are known, so that parts of tokens count.
 _MANY = 1000

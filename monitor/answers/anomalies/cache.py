@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from monitor.answers.anomalies.base import Finding, paid, took
 from monitor.answers.anomalies.sessions import Sessions
 from monitor.answers.course import without_asides
-from monitor.prices.catalog import Catalog
 from monitor.rounds import Usage
 from monitor.store.base import Call
+
+if TYPE_CHECKING:
+    from monitor.prices.catalog import Catalog
 
 #: From at least this share of the input cached to at most that, with so many tokens cached before.
 _WAS, _IS, _LEAST_TOKENS = 0.5, 0.1, 1024

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from monitor.answers.anomalies import cache, failures, rounds, sessions
 from monitor.answers.anomalies.base import SEVERITIES, Anomalies, Anomaly, Finding, worth_a_word
 from monitor.answers.anomalies.usual import LEAST, Peers
 from monitor.answers.base import Asking, BadQuestion, added, rfc3339, shown
 from monitor.answers.periods import last_days
-from monitor.prices.catalog import Catalog
 from monitor.store.base import Call
+
+if TYPE_CHECKING:
+    from monitor.prices.catalog import Catalog
 
 #: Of a period with more rounds the newest are looked at.
 MOST_ROUNDS = 100_000
