@@ -14,8 +14,11 @@ import anyio
 import click
 import pytest
 
+from monitor.answers.anomalies.base import Anomalies
+from monitor.answers.comparison import Comparison
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
+from monitor.answers.overview import SpendOverview
 from monitor.answers.rounds import OneRound
 from monitor.answers.sessions import Session
 from monitor.answers.spenders import TopSpenders
@@ -233,15 +236,19 @@ def inside(document: Any, path: Sequence[str]) -> Any:
 
 def test_the_answers_shown_have_the_fields_of_their_kind() -> None:
     """Every field of an example for agents is one that the answer has."""
-    kinds = (Session, OneRound, TopSpenders, ModelStats, SessionLink, SourceHealth)
+    kinds = (
+        Session, OneRound, TopSpenders, ModelStats, SessionLink, SourceHealth, SpendOverview, Comparison, Anomalies,
+    )  # fmt: skip
     examples = [json.loads(b.text) for b in blocks("json") if b.page == "docs/agents.md"]
-    assert len(examples) >= len(kinds)
+    shown = set()
     for example in examples:
         fitting = [kind for kind in kinds if example.keys() <= kind.model_fields.keys()]
         assert fitting, f"no answer has all of {sorted(example)}"
+        shown |= {*fitting[:1]} if len(fitting) == 1 else set()
         for kind in fitting:
             if not any(field.is_required() and name not in example for name, field in kind.model_fields.items()):
                 kind.model_validate(example)
+    assert shown == {*kinds}
 
 
 def test_the_registry_finds_its_name_in_the_readme() -> None:
