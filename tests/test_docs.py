@@ -7,22 +7,28 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from urllib.parse import unquote
 
 import anyio
 import click
 import pytest
+from pydantic import BaseModel
+from starlette.routing import Route
 
+from monitor.answers.anomalies.base import Anomalies
+from monitor.answers.comparison import Comparison
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
+from monitor.answers.overview import SpendOverview
 from monitor.answers.rounds import OneRound
 from monitor.answers.sessions import Session
 from monitor.answers.spenders import TopSpenders
 from monitor.answers.stats import ModelStats
-from monitor.config import Settings, load
+from monitor.config import Settings, SourceSettings, load
 from monitor.faces.cli.main import cli
 from monitor.faces.mcp.server import build
+from monitor.faces.web import app as web_app
 from monitor.prices import overlay
 from monitor.runtime import Runtime
 from monitor.setup.clients import CLIENTS
@@ -42,6 +48,10 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _OURS = re.compile(rf"(?:^|[/\s]){NAME}\s")
 _INLINE = re.compile(r"`([^`\n]+)`")
 _REPOSITORY_PATH = re.compile(r"(?:monitor|tests|docs|bench)/[\w/.*-]*[\w*/]|server\.py")
+#: What the pages fetch by themselves, and ways in and out.
+_BEHIND_THE_PAGES = {
+    "/login", "/logout", "/session/round", "/session/series", "/static/ai_usage_monitor.html", "/api/openapi.json",
+}  # fmt: skip
 #: Where a page tells people to make something, or names a place of another repository.
 _PLACEHOLDERS = ("NAME",)
 
@@ -233,15 +243,19 @@ def inside(document: Any, path: Sequence[str]) -> Any:
 
 def test_the_answers_shown_have_the_fields_of_their_kind() -> None:
     """Every field of an example for agents is one that the answer has."""
-    kinds = (Session, OneRound, TopSpenders, ModelStats, SessionLink, SourceHealth)
+    kinds = (
+        Session, OneRound, TopSpenders, ModelStats, SessionLink, SourceHealth, SpendOverview, Comparison, Anomalies,
+    )  # fmt: skip
     examples = [json.loads(b.text) for b in blocks("json") if b.page == "docs/agents.md"]
-    assert len(examples) >= len(kinds)
+    shown = set()
     for example in examples:
         fitting = [kind for kind in kinds if example.keys() <= kind.model_fields.keys()]
         assert fitting, f"no answer has all of {sorted(example)}"
+        shown |= {*fitting[:1]} if len(fitting) == 1 else set()
         for kind in fitting:
             if not any(field.is_required() and name not in example for name, field in kind.model_fields.items()):
                 kind.model_validate(example)
+    assert shown == {*kinds}
 
 
 def test_the_registry_finds_its_name_in_the_readme() -> None:
@@ -254,7 +268,11 @@ def test_the_two_readmes_have_the_same_parts() -> None:
     for pattern in (r"^#+(?= )", r"^```(\w*)$", r"^(?:- |\d\. )", r"^\| [^-]"):
         count = [len(re.findall(pattern, text, re.MULTILINE)) for text in (english, chinese)]
         assert count[0] == count[1], pattern
-    links = [{t for t in _LINK.findall(text) if not t.startswith("README")} for text in (english, chinese)]
+    # A picture of a page may show it in the reader's language.
+    links = [
+        {t.replace("-zh.png", ".png") for t in _LINK.findall(text) if not t.startswith("README")}
+        for text in (english, chinese)
+    ]
     assert links[0] == links[1]
 
 
@@ -287,9 +305,33 @@ def test_every_setting_is_shown(page: str, tmp_path: Path) -> None:
     text = next(b.text for b in blocks("toml") if b.page == page)
     (tmp_path / "s.toml").write_text(text, "utf-8")
     settings = load(tmp_path / "s.toml")
-    assert settings.model_fields_set == set(Settings.model_fields)
-    for section in (settings.sources[0], settings.privacy, settings.web, settings.prices):
-        assert section.model_fields_set == set(type(section).model_fields)
+    _all_shown(Settings, settings)
+    assert {source.kind for source in settings.sources} == {*get_args(SourceSettings.model_fields["kind"].annotation)}
+
+
+def _all_shown(kind: type[BaseModel], *shown: BaseModel) -> None:
+    """Every setting of this kind stands in one of its examples, and so does every setting below it."""
+    assert {name for one in shown for name in one.model_fields_set} == set(kind.model_fields), kind.__name__
+    for name in kind.model_fields:
+        below: dict[type[BaseModel], list[BaseModel]] = {}
+        for value in (getattr(one, name) for one in shown):
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, BaseModel):
+                    below.setdefault(type(part), []).append(part)
+        for part_kind, parts in below.items():
+            _all_shown(part_kind, *parts)
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_addresses_shown_are_those_that_are_served(page: str, tmp_path: Path) -> None:
+    runtime = Runtime(Settings(data_dir=tmp_path / "data"))
+    app = web_app.build(runtime, extra_routes=[Route("/mcp", endpoint=str)])
+    runtime.close()
+    known = {route.path for route in app.routes if isinstance(route, Route)} | {*app.openapi()["paths"]}  # type: ignore[attr-defined]
+    table = re.search(r"\n\| (?:address|地址) \|.*?\n\n", text_of(page), re.DOTALL)
+    assert table is not None
+    shown = {code.partition("?")[0] for code in _INLINE.findall(table[0]) if code.startswith("/")}
+    assert shown - {"/api/ai_usage/"} == known - _BEHIND_THE_PAGES
 
 
 @pytest.mark.parametrize("page", READMES)

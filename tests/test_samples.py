@@ -276,6 +276,17 @@ def test_lines_are_as_long_as_the_profile_says(profile: Profile, smallest: int, 
     assert smallest < sum(sizes) / len(sizes) < largest
 
 
+def test_a_log_can_end_at_a_moment() -> None:
+    """What began before the moment is in it, as in the log that goes on."""
+    end = samples.DEMO.start + 3 * 86_400_000
+    began = [
+        datetime.fromisoformat(outer["start_time"]).timestamp() * 1000 for outer, _ in rounds(lines(samples.DEMO, 4))
+    ]
+    cut = rounds(lines(samples.DEMO, 4, until=end))
+    assert len(cut) == next(number for number, at in enumerate(began) if at >= end)
+    assert 0 < len(cut) < len(began)
+
+
 @pytest.mark.parametrize("model", samples.MODELS)
 def test_each_request_repeats_the_conversation_so_far(model: str) -> None:
     profile = Profile(

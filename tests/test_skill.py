@@ -21,8 +21,12 @@ from mcp.types import Request, RequestParams, Result, TextResourceContents
 from strictyaml.ruamel import safe_load  # type: ignore[import-untyped]
 
 from monitor import skillfiles
+from monitor.answers.anomalies.base import Anomalies
+from monitor.answers.budgets import SessionBudget
+from monitor.answers.comparison import Comparison
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
+from monitor.answers.overview import SpendOverview
 from monitor.answers.sessions import Session
 from monitor.config import load
 from monitor.faces.mcp import skills
@@ -247,8 +251,9 @@ def questions() -> list[tuple[str, str, dict[str, Any]]]:
     return [(question, name, json.loads(arguments)) for question, name, arguments in rows]
 
 
-def test_there_are_twenty_questions_and_no_tool_is_left_out() -> None:
-    assert len(questions()) == 20
+def test_there_are_questions_enough_and_none_twice() -> None:
+    asked = [question for question, _, _ in questions()]
+    assert len(asked) == len(set(asked)) >= 20
 
 
 @pytest.mark.anyio
@@ -273,7 +278,8 @@ async def test_the_tools_and_arguments_that_it_names_exist(runtime: Runtime) -> 
         for argument in re.findall(r"`(\w+)[:`]", cell):
             assert argument in tools[name], f"{name} {argument}"
     known = {*tools, *FOREIGN, *(name for properties in tools.values() for name in properties)}
-    known |= {*Session.model_fields, *SessionLink.model_fields, *SourceHealth.model_fields}
+    for answer in (Session, SessionLink, SourceHealth, SpendOverview, Comparison, Anomalies, SessionBudget):
+        known |= {*answer.model_fields}
     for code in _INLINE.findall(text):
         for word in re.findall(r"(?<![\w.-])[a-z]+(?:_[a-z]+)+", code.replace("__", " ")):
             assert word in known, f"{word} in `{code}`"

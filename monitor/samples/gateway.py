@@ -193,15 +193,25 @@ class Gateway:
         heapq.heappush(self.queue, (at + service, self.order, turn))
 
 
-def lines(profile: Profile, seed: int, limit: int | None = None, expected: Expected | None = None) -> Iterator[bytes]:
+def lines(
+    profile: Profile,
+    seed: int,
+    limit: int | None = None,
+    expected: Expected | None = None,
+    *,
+    until: int | None = None,
+) -> Iterator[bytes]:
     """At most `limit` lines of an access log, each with its line end; the same for the same profile and seed.
 
     Without a limit it goes on until the profile's sessions are used up, which for most profiles is
-    never. `expected` counts along: it always covers exactly what has been yielded.
+    never, or until a request begins at the moment `until` or later. `expected` counts along: it
+    always covers exactly what has been yielded.
     """
     if limit is not None and limit <= 0:
         return
     for number, line in enumerate(Gateway(profile, seed).run(), 1):
+        if until is not None and line.start >= until:
+            return
         if expected is not None:
             expected.add(line)
         yield line.data

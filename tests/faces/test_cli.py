@@ -153,6 +153,13 @@ def test_the_demo_answers_once_as_an_agent_would(tmp_path: Path) -> None:
     assert "/session?id=" in out
 
 
+def test_the_demo_has_a_yesterday_to_look_at(tmp_path: Path) -> None:
+    run("demo", "--once", "--data-dir", tmp_path / "demo")
+    out, _ = run("overview", "--json", "--data-dir", tmp_path / "demo")
+    found = json.loads(out)
+    assert 0 < found["yesterday"]["rounds"] < found["average_per_day"]["rounds"] * 14
+
+
 def test_a_log_that_was_rotated_since_is_read_before_an_answer(place: Place) -> None:
     line = place.log.read_bytes().splitlines()[0].replace(b'"request_id":"', b'"request_id":"new')
     with place.log.open("ab") as file:

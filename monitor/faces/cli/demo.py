@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from monitor.runtime import Runtime
 
 FIRST_PORT = 8890
-#: How much of the past the demo shows: the sample conversations last about this long.
+#: How much of the past the demo shows.
 _PAST_MS = 14 * 86_400_000
 
 
@@ -64,14 +64,16 @@ def _folder(asked: Path | None) -> Iterator[Path]:
 
 
 def _write_past(log: Path) -> None:
-    from monitor.samples import DEMO, Expected, lines  # noqa: PLC0415
+    from monitor.samples import DEMO, lines  # noqa: PLC0415
 
     if log.exists():
         return
-    profile = dataclasses.replace(DEMO, start=_now_ms() - _PAST_MS)
+    now = _now_ms()
+    # Up to now, so that today and yesterday have something to show.
+    profile = dataclasses.replace(DEMO, start=now - _PAST_MS, total_sessions=None)
     with log.open("wb") as file:
         log.chmod(0o600)
-        file.writelines(lines(profile, seed=7, expected=Expected()))
+        file.writelines(lines(profile, seed=7, until=now))
 
 
 def _once(runtime: Runtime) -> None:
