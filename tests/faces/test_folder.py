@@ -81,6 +81,18 @@ def test_only_a_changed_session_is_written_again(tmp_path: Path) -> None:
     assert len(documents(folder.path)["b.json"]["rounds"]) == 2
 
 
+def test_a_budget_that_others_use_changes_no_document(place: Place) -> None:
+    config = place.folder / "session-monitor.toml"
+    config.write_text('[[budgets]]\nname = "team"\ntokens = 1_000_000\nperiod = "month"\n')
+    arguments = ("export", "--sessions", place.folder / "documents", *place.arguments("--config", str(config)))
+    run(*arguments)
+    place.expected = Expected()
+    with Writer(place.log) as writer:
+        writer.write(list(lines(DEMO, seed=3, limit=401, expected=place.expected))[400])
+    _, told = run(*arguments)
+    assert told.startswith(("0 of ", "1 of ")), told
+
+
 def test_a_session_that_got_another_name_leaves_no_old_file(tmp_path: Path) -> None:
     ask = asking(tmp_path / "data", [made(1, session_id="agent:main:main", session_aliases=("0f8e7d6c",))])
     folder = SessionFolder(tmp_path / "out")
