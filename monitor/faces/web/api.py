@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 from monitor.answers import budgets, comparison, health, links, overview, rounds, sessions, spenders, stats, summary
 from monitor.answers.anomalies.base import Anomalies
 from monitor.answers.anomalies.find import find_anomalies as anomalies_of
-from monitor.answers.reconcile import Reconciliation
-from monitor.answers.reconcile import reconcile as reconciled
 from monitor.answers.base import Asking
 from monitor.answers.periods import instant
+from monitor.answers.reconcile import Reconciliation
+from monitor.answers.reconcile import reconcile as reconciled
 from monitor.faces.web import parameters as p
 from monitor.faces.web.asked import answered, as_json, streamed
 from monitor.faces.web.auth import asker
