@@ -613,6 +613,15 @@ def _verify(db: sqlite3.Connection) -> list[str]:
         f"(SELECT sid, sum(rounds) AS n FROM {COUNTED} GROUP BY sid) AS r USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
     ):
         problems.append(f"session {sid}: {rounds} rounds are kept as its total, {right_rounds} are there")
+    (told,) = db.execute("SELECT ifnull(max(value), 0) FROM meta WHERE key = 'sessions'").fetchone()
+    (there,) = db.execute("SELECT count(*) FROM session WHERE kind = 0").fetchone()
+    if told != there:
+        problems.append(f"sessions: {told} are counted, {there} are there")
+    wrong = db.execute(
+        "SELECT model, sessions FROM model_sessions EXCEPT SELECT model, count(*) FROM (SELECT DISTINCT s.sid, s.model "
+        "FROM session_slice AS s JOIN session AS x ON x.sid = s.sid WHERE x.kind = 0) GROUP BY model LIMIT 3"
+    )
+    problems += [f"model {model}: {sessions} sessions are counted, there are others" for model, sessions in wrong]
     for rid, counted in db.execute(
         "SELECT w.rid, w.counted FROM witness AS w WHERE NOT EXISTS (SELECT 1 FROM round WHERE rid = w.counted) "
         "OR (w.rid != w.counted AND EXISTS (SELECT 1 FROM round WHERE rid = w.rid)) LIMIT 3"

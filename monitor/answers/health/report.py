@@ -106,6 +106,11 @@ def _advice(
     for report in reports:
         if not report.exists:
             advice.append(f"{report.path} does not exist yet; it is read as soon as it appears.")
+        elif report.size_bytes == 0 and rounds == 0 and report.kind == "usage":
+            advice.append(
+                f"{report.path} has no usage records yet: `session-monitor record`, `monitor.get_usage_monitor()` in "
+                "Python and POST /api/usage/records write them."
+            )
         elif report.size_bytes == 0 and rounds == 0:
             advice.append(
                 f"{report.path} is empty. Higress' all-in-one image without its O11Y suite leaves access.log empty and "
