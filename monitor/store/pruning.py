@@ -76,7 +76,8 @@ def _whole_months(history: History, before: int) -> list[str]:
 class Pruner:
     """Takes away what is older than the bounds, step by step, through the connection that writes."""
 
-    def __init__(self, db: sqlite3.Connection, history: History, bounds: Bounds) -> None:
+    def __init__(self, db: sqlite3.Connection, history: History, bounds: Bounds, *, may_rewrite: bool = True) -> None:
+        self._may_rewrite = may_rewrite
         self._db = db
         self._history = history
         self._bounds = in_quarters(bounds)
@@ -112,6 +113,9 @@ class Pruner:
         if removed and (file := history.month(last)) is not None:
             file.collect()
             yield self._done
+            if self._may_rewrite and file.unused() >= _WORTH_REWRITING and _no_room_for(file.path) is None:
+                file.rewrite()
+                yield self._done
 
     def _forget_texts(self, before: int) -> Iterator[Pruned]:
         """What stands of conversations beside the counts: first questions, fields that clients fill, samples."""
@@ -239,11 +243,8 @@ _HELD = "another process reads the old state just now; the room is given back wh
 
 def rewrite(path: Path) -> str | None:
     """Write the file anew without its unused pages; gives the reason where there is no room for that."""
-    needed = path.stat().st_size
-    for folder in (path.parent, Path(tempfile.gettempdir())):
-        free = shutil.disk_usage(folder).free
-        if free < 1.2 * needed:
-            return f"{path.name} is not written anew: that takes {needed:,} bytes in {folder}, where {free:,} are free"
+    if (reason := _no_room_for(path)) is not None:
+        return reason
     # A connection of its own, with nothing set: the copy belongs on the disk, however large it is.
     db = sqlite3.connect(path, timeout=10, isolation_level=None)
     try:
@@ -255,6 +256,16 @@ def rewrite(path: Path) -> str | None:
         return f"{path.name} is not written anew: {error}"
     finally:
         db.close()
+
+
+def _no_room_for(path: Path) -> str | None:
+    """Why a copy of a file can't be made, where there is no room for it."""
+    needed = path.stat().st_size
+    for folder in (path.parent, Path(tempfile.gettempdir())):
+        free = shutil.disk_usage(folder).free
+        if free < 1.2 * needed:
+            return f"{path.name} is not written anew: that takes {needed:,} bytes in {folder}, where {free:,} are free"
+    return None
 
 
 def empty_log(db: sqlite3.Connection) -> bool:

@@ -249,7 +249,7 @@ class SqliteStore:
         done = Pruned()
         reason: str | None = None
         with closing(History(self.folder)) as history:
-            for done in self._stepwise(pruning.Pruner(db, history, bounds).steps()):
+            for done in self._stepwise(pruning.Pruner(db, history, bounds, may_rewrite=rewrite).steps()):
                 writer.forget_gone()
                 yield done
         for said in self._stepwise(pruning.give_back(db, self.path, may_rewrite=rewrite)):

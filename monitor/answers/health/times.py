@@ -13,7 +13,7 @@ DAYS = 14
 #: With fewer days nobody knows what is usual.
 _LEAST_DAYS = 5
 #: An hour is busy as a rule if on every other day, but for one, it had this many rounds.
-_BUSY = 5
+_BUSY = 10
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -318,6 +318,11 @@ class Month:
         except sqlite3.IntegrityError as error:
             raise HistoryError(self.path, str(error)) from error
 
+    def unused(self) -> float:
+        """The share of the file that holds nothing."""
+        free, pages = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+        return float(free / max(1, pages))
+
     def rewrite(self) -> None:
         """Write the file anew, so that no unused page is left in it."""
         try:
