@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from monitor.answers.base import NO_MODEL, Answer, Asking, Part, added
+from monitor.answers.quality import silent_meters
 
 #: Skipped lines that are in order: traffic without a model, empty lines; in transcripts calls that a fork copied,
 #: and what OpenClaw wrote itself.
@@ -93,6 +94,7 @@ def source_health(ask: Asking, standing: Standing, *, samples: bool = False) -> 
         for source in standing.sources
     ]
     advice = _advice(standing, reports, rounds, nameless, unpriced)
+    advice += silent_meters(ask, [source.kind for source in standing.sources])
     ok = standing.failure is None and not any(report.problems for report in reports) and not standing.problems
     return SourceHealth(
         ok=ok and bool(reports) and all(report.exists for report in reports),
