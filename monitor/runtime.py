@@ -491,9 +491,18 @@ class Runtime:
                 *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
                 *failed_channels(self.store.alerts()),
             ),
-            notes=(*notes, *self._stale_prices()),
+            notes=(*notes, *self._unread_transcripts(), *self._stale_prices()),
             version=__version__,
         )
+
+    def _unread_transcripts(self) -> list[str]:
+        read = {source.path for source in self.sources() if source.kind == "openclaw"}
+        return [
+            f'OpenClaw keeps transcripts in {folder}, and no source reads them: add kind = "openclaw" with this path '
+            "to the configuration, or name it with --log-path"
+            for folder in openclaw_folders()
+            if folder.absolute() not in read
+        ]
 
     def _stale_prices(self) -> tuple[str, ...]:
         if self._live is None:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from monitor.answers.base import NO_MODEL, Answer, Asking, Part, added
 from monitor.answers.health.standing import Standing
+from monitor.answers.quality import silent_meters
 
 #: Skipped lines that are in order: traffic without a model, empty lines; in transcripts calls that a fork copied,
 #: and what OpenClaw wrote itself.
@@ -74,6 +75,7 @@ def facts(ask: Asking, standing: Standing, *, samples: bool) -> dict[str, Any]:
         for source in standing.sources
     ]
     advice = _advice(standing, reports, rounds, nameless, unpriced)
+    advice += silent_meters(ask, [source.kind for source in standing.sources])
     ok = standing.failure is None and not any(report.problems for report in reports) and not standing.problems
     return {
         "ok": ok and bool(reports) and all(report.exists for report in reports),
