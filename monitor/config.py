@@ -27,6 +27,9 @@ from monitor.usage_fields import MAPPED, FieldNames
 #: Looked for in the working directory when no --config is given.
 FILE_NAME = "session-monitor.toml"
 ENV_PREFIX = "SESSION_MONITOR_"
+#: Files of the data directory besides those of the store.
+LOCK_NAME = "ingest.lock"
+ADDRESS_NAME = "web.json"
 
 #: Where Higress writes its access log: docker compose (seen from the host's compose folder), the all-in-one
 #: image with and without its O11Y suite, and the folder that its installer makes beside itself.
@@ -131,13 +134,25 @@ class UsageSettings(_Section):
 class PrivacySettings(_Section):
     """What is kept and who may read it."""
 
-    content: Literal["full", "none"] = "full"
+    #: full: as it was said; redacted: with secrets masked; none: only what is counted.
+    content: Literal["full", "redacted", "none"] = "full"
     content_scope: list[str] = []
     allowed_paths: list[str] = []
 
 
 #: Names of this machine that no other machine reaches it by.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class RetentionSettings(_Section):
+    """How long things are kept. What was counted stays in all sums."""
+
+    #: Days after which rounds go; 0 keeps them for ever.
+    rounds_days: int = Field(default=0, ge=0, le=36_500)
+    #: The same for what was said in them.
+    content_days: int = Field(default=0, ge=0, le=36_500)
+    #: A folder in which the lines of the logs are kept as they are read.
+    archive: Path | None = None
 
 
 class WebSettings(_Section):
@@ -326,6 +341,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     prices: PriceSettings = PriceSettings()
     usage: UsageSettings = UsageSettings()
+    retention: RetentionSettings = RetentionSettings()
     budgets: list[BudgetSettings] = []
 
     @field_validator("budgets")
@@ -336,6 +352,15 @@ class Settings(BaseSettings):
             if names.count(name) > 1:
                 raise ValueError(f"two budgets are called {name!r}: give each a name of its own")
         return value
+
+    @model_validator(mode="after")
+    def _archives_hold_everything(self) -> Settings:
+        if self.retention.archive is not None and self.privacy.content != "full":
+            raise ValueError(
+                "retention.archive keeps the original lines with everything that was said: leave it out, or set "
+                'privacy.content = "full"'
+            )
+        return self
 
     @field_validator("timezone")
     @classmethod
@@ -430,6 +455,8 @@ def _relative_to(settings: Settings, folder: Path) -> None:
         name if name == Path(name).name and not Path(name).suffix else str(folder.absolute() / Path(name).expanduser())
         for name in settings.prices.overlays
     ]
+    if settings.retention.archive is not None:
+        settings.retention.archive = folder / settings.retention.archive.expanduser()
 
 
 def check_allowed(path: Path, allowed: list[str]) -> Path:

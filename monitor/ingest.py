@@ -20,23 +20,36 @@ import xxhash
 
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
-from monitor.rounds import Round
+from monitor.redaction import Redactor, mask
+from monitor.rounds import Round, without_text
 from monitor.sources.higress import HigressReader
 from monitor.sources.reading import Reading, Skipped
-from monitor.sources.tail import Chunk, FileState, Tail
+from monitor.sources.tail import Chunk, FileState, Tail, codec_of
 from monitor.sources.wake import Wake
-from monitor.sources.wrap import Record, Unwrapper
-from monitor.store.base import Added, Batch, Checkpoint, PricedRound, SkippedLines, Store
+from monitor.sources.wrap import Record, Unwrapper, kind_of
+from monitor.store.base import Added, Batch, Checkpoint, PricedRound, SkippedLines, SourceSeen, Store
 
 log = logging.getLogger("monitor.ingest")
 
 _SAMPLE_BYTES = 400
+#: What a sample is cut from: more, so that a secret in it is whole while it is looked for.
+_LOOKED_AT_BYTES = 8192
 _STREAM_BYTES = 8 << 20
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
 #: Without any event from the file system the logs are looked at this often.
 _IDLE_LOOK_S = 5.0
+#: Between two pieces of less urgent work.
+_REST_S = 0.02
 
 _state_decoder = msgspec.msgpack.Decoder(FileState)
+
+
+class Keeper(Protocol):
+    """Where original lines are kept, before anything that was made of them is."""
+
+    def keep(self, file: bytes, start: int, lines: Sequence[bytes]) -> None:
+        """Keep lines that follow each other in a file from an offset on, durably."""
+        ...
 
 
 class SourceProblem(msgspec.Struct, frozen=True):
@@ -138,7 +151,7 @@ class _Source:
             if isinstance(reading, Skipped):
                 skipped[reading.reason] = skipped.get(reading.reason, 0) + 1
                 if reading.record and self._keep_content:
-                    samples[reading.reason] = reading.record[:_SAMPLE_BYTES]
+                    samples[reading.reason] = reading.record[:_LOOKED_AT_BYTES]
                 continue
             round_ = reading.round
             if not reading.unique:
@@ -147,7 +160,7 @@ class _Source:
                 occurred.append((record.end, round_.key, n))
                 round_ = _nth(round_, n)
             if not self._keep_content:
-                round_ = _without_text(round_)
+                round_ = without_text(round_)
             priced = reading.cost or cost(round_.model, round_.host, round_.started_at, round_.usage)
             rounds.append(PricedRound(round_, priced))
         lines = [SkippedLines(self.name, reason, n, samples.get(reason, b"")) for reason, n in skipped.items()]
@@ -219,6 +232,7 @@ class LogSource(_Source):
         reader: Reader | None = None,
         name: str | None = None,
         origin: str | None = None,
+        lines_kept_by: Keeper | None = None,
     ) -> None:
         """`name`: of the source that this log belongs to, else the path. `origin`: see `Batch.origin`."""
         super().__init__(name or str(path), catalog, keep_content, reader)
@@ -226,6 +240,7 @@ class LogSource(_Source):
         self._is_part = name is not None
         self._origin = origin
         self._store = store
+        self._keeper = lines_kept_by
         self._max_rotate = max_rotate
         self._unwrappers: dict[bytes, Unwrapper] = {}
         self._occurrences: dict[bytes, dict[bytes, int]] = {}
@@ -235,6 +250,7 @@ class LogSource(_Source):
         self._held: dict[bytes, FileState] = {}
         self._sizes: dict[bytes, int] = {}
         self._tail: Tail | None = None
+        self._looked_for_lost = False
 
     @property
     def tail(self) -> Tail:
@@ -267,10 +283,19 @@ class LogSource(_Source):
         """What the log has gained since the last time, a chunk a batch."""
         for chunk in self.tail.read():
             yield self.batch(chunk)
+        if not self._looked_for_lost:
+            self._looked_for_lost = True
+            lost = self.tail.vanished()
+            if lost is not None:
+                log.warning("%s was rotated away before it was read to its end: lines may be lost", lost.path)
+                seen = SourceSeen(self.name, missed_path=lost.path, missed_at=lost.mtime_ns // 1_000_000)
+                yield Batch(seen=[seen])
 
     def batch(self, chunk: Chunk) -> Batch:
         """The rounds of one chunk with the checkpoint behind it."""
         file = chunk.state.id
+        if self._keeper is not None:
+            self._keeper.keep(file, chunk.start, chunk.lines)
         if chunk.fresh:
             self._unwrappers[file] = Unwrapper()
             self._occurrences[file] = {}
@@ -284,6 +309,9 @@ class LogSource(_Source):
         read = state.size if state.done else min(state.offset, state.size)
         batch.checkpoints.append(self._checkpoint(state, read))
         batch.origin = self._origin
+        if chunk.lines:
+            form = kind_of(chunk.lines[-1]), codec_of(state.path).removeprefix(".")
+            batch.seen.append(SourceSeen(self.name, ", ".join(filter(None, form))))
         # What lies behind the checkpoint is read again after a restart, and must be numbered as it was.
         occurred = self._later.pop(file, []) + occurred
         batch.occurrences = {(kept_as, key): n for end, key, n in occurred if end <= state.offset}
@@ -367,21 +395,22 @@ class LogSource(_Source):
         return SourceState(self.name, exists, self.tail.pending_bytes(), problems, size[2] if size is not None else 0)
 
 
+def _as_kept(batch: Batch, redactor: Redactor | None) -> Batch:
+    """The batch with short samples, and where there is a redactor without secrets."""
+    if redactor is not None:
+        batch.rounds = [PricedRound(redactor.round(priced.round), priced.cost) for priced in batch.rounds]
+    samples = (line.sample if redactor is None else mask(line.sample) for line in batch.skipped)
+    batch.skipped = [
+        msgspec.structs.replace(line, sample=sample[:_SAMPLE_BYTES])
+        for line, sample in zip(batch.skipped, samples, strict=True)
+    ]
+    return batch
+
+
 def _nth(round_: Round, n: int) -> Round:
     if n == 1:
         return round_
     return msgspec.structs.replace(round_, key=xxhash.xxh3_128_digest(round_.key + n.to_bytes(8, "big")))
-
-
-def _without_text(round_: Round) -> Round:
-    """Only what is counted: no conversation, and no attribute that may hold a part of one."""
-    extra = round_.extra
-    if extra is not None:
-        known = msgspec.json.decode(extra)
-        for name in ("fields", "path"):
-            known.pop(name, None)
-        extra = msgspec.json.encode(known) if known else None
-    return msgspec.structs.replace(round_, conversation=None, extra=extra)
 
 
 class Ingester:
@@ -397,12 +426,16 @@ class Ingester:
         *,
         on_added: Callable[[Added], None] | None = None,
         before_pass: Callable[[], None] | None = None,
+        spare_time: Callable[[], bool] | None = None,
+        redactor: Redactor | None = None,
         refresh_interval: float | None = None,
     ) -> None:
         self.sources = list(sources)
         self._store = store
         self._on_added = on_added
         self._before_pass = before_pass
+        self._spare_time = spare_time
+        self._redactor = redactor
         self._idle_look_s = _IDLE_LOOK_S if refresh_interval is None else refresh_interval
         self._stop = threading.Event()
         self._wake: Wake | None = None
@@ -436,7 +469,7 @@ class Ingester:
         for source in self.sources:
             try:
                 for batch in source.batches():
-                    added = self._store.add(batch)
+                    added = self._store.add(_as_kept(batch, self._redactor))
                     new += added.rounds
                     moved = True
                     if self._on_added is not None and added.rounds:
@@ -490,9 +523,11 @@ class Ingester:
                     self._stop.wait(retry)
                     retry = min(2 * retry, _LAST_RETRY_S)
                     continue
+                # Less urgent work is done between two passes, a little each time.
+                more = self._spare_time() if self._spare_time is not None else False
                 if watched != (watched := self._watched()):
                     self._wake.watch(watched)
-                self._wake.wait(self._idle_look_s)
+                self._wake.wait(_REST_S if more else self._idle_look_s)
         finally:
             self._wake.close()
             for source in self.sources:

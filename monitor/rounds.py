@@ -203,3 +203,18 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     conversation: Conversation | None = None
     #: What the source said besides, as a JSON object: raw counts, details, fields that are new to us.
     extra: bytes | None = None
+
+
+def without_text(round_: Round) -> Round:
+    """Only what is counted: no conversation, and no attribute that may hold a part of one."""
+    return msgspec.structs.replace(round_, conversation=None, extra=extra_without_text(round_.extra))
+
+
+def extra_without_text(extra: bytes | None) -> bytes | None:
+    """What a source said besides, without the fields that clients fill."""
+    if extra is None:
+        return None
+    known = msgspec.json.decode(extra)
+    for name in ("fields", "path"):
+        known.pop(name, None)
+    return msgspec.json.encode(known) if known else None

@@ -26,7 +26,9 @@ from monitor.answers.health import SourceStanding, Standing
 from monitor.answers.scope import ASKED_BY, Scope, ScopedStore
 from monitor.budgets import BudgetBook, Exchange
 from monitor.config import (
+    ADDRESS_NAME,
     DEFAULT_LOGS,
+    LOCK_NAME,
     ConfigError,
     Settings,
     SourceSettings,
@@ -41,10 +43,12 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
     from monitor.alerts import Teller
+    from monitor.archive import Spool
     from monitor.ingest import Ingester, Source
     from monitor.prices.catalog import Catalog
     from monitor.prices.live import LiveCatalog
     from monitor.prices.model_pricing import UsagePrices
+    from monitor.retention import Retention
     from monitor.sources.tail import FileState
     from monitor.sources.usage_log.writer import DayFiles
 
@@ -53,8 +57,6 @@ log = logging.getLogger("monitor.runtime")
 STDIN = Path("-")
 #: Usage records that were given to this program lie here, below the data directory.
 OWN_RECORDS = "usage"
-LOCK_NAME = "ingest.lock"
-ADDRESS_NAME = "web.json"
 #: How often a process that only answers looks whether it can take over.
 _TAKE_OVER_S = 2.0
 #: How long an answer waits for the log: in the ingesting process, and for another process to ingest.
@@ -101,6 +103,8 @@ class Runtime:
         self._guarded = False
         self._signer = Signer(self.folder)
         self._start_failure: str | None = None
+        self._retention: Retention | None = None
+        self._spools: list[Spool] = []
 
     # -- what is followed -------------------------------------------------------------------------
 
@@ -307,12 +311,30 @@ class Runtime:
         finally:
             store.close()
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[SqliteStore]:
+        """The store, open for what is taken away from it, whoever ingests meanwhile.
+
+        Raises:
+            StoreError: the store can't be used.
+            FileNotFoundError: nothing was stored yet.
+        """
+        if not (self.folder / DATABASE).exists():
+            raise FileNotFoundError(self.folder)
+        store = SqliteStore(self.folder, keep_content=False)
+        try:
+            yield store
+        finally:
+            store.close()
+
     def _open_ingester(self) -> Ingester:
         from monitor.ingest import Ingester  # noqa: PLC0415 - only one process reads logs
+        from monitor.redaction import Redactor  # noqa: PLC0415
 
         catalog = self.live_catalog()
         catalog.refresh()
-        keep_content = self.settings.privacy.content == "full"
+        content = self.settings.privacy.content
+        keep_content = content != "none"
         writer = SqliteStore(self.folder, keep_content=keep_content, price_version=catalog.version, budgets=self.book())
         self._writer = writer
         if self.settings.budgets:
@@ -325,6 +347,11 @@ class Runtime:
             if catalog.refresh():
                 writer.price_version = catalog.version
 
+        keep = self.settings.retention
+        if keep.rounds_days or keep.content_days:
+            from monitor.retention import Retention  # noqa: PLC0415 - only where something is to go
+
+            self._retention = Retention(writer, keep.rounds_days, keep.content_days)
         configured = self.sources()
         if all(source.path != self.folder / OWN_RECORDS for source in configured):
             # Somebody may send records later.
@@ -335,12 +362,15 @@ class Runtime:
             writer,
             on_added=self._tell,
             before_pass=before_pass,
+            spare_time=self._spare_time,
+            redactor=Redactor() if content == "redacted" else None,
             refresh_interval=self._refresh_interval,
         )
         return self._ingester
 
-    @staticmethod
-    def _source(settings: SourceSettings, writer: SqliteStore, catalog: LiveCatalog, keep_content: bool) -> Source:
+    def _source(
+        self, settings: SourceSettings, writer: SqliteStore, catalog: LiveCatalog, keep_content: bool
+    ) -> Source:
         from monitor.ingest import LogSource, StreamSource  # noqa: PLC0415 - only one process reads logs
 
         name = str(settings.path)
@@ -368,17 +398,43 @@ class Runtime:
             max_rotate=settings.max_rotate,
             keep_content=keep_content,
             reader=reader,
+            lines_kept_by=self._spool(settings.path, writer),
             origin=name if settings.kind == "usage" else None,
         )
 
+    def _spool(self, log: Path, store: SqliteStore) -> Spool | None:
+        """Where the lines of a log are kept as they are read; None where they are not."""
+        folder = self.settings.retention.archive
+        # A segment that is read again need not be archived again.
+        if folder is None or log.parent == folder:
+            return None
+        from monitor.archive import Spool  # noqa: PLC0415 - only where lines are kept
+
+        self._spools.append(Spool(folder, str(log), silenced=store.silenced))
+        return self._spools[-1]
+
+    def _spare_time(self) -> bool:
+        """Do a little of what is less urgent than reading; whether there is more."""
+        sealed = [spool.seal_if_due() for spool in self._spools]
+        return any(sealed) or (self._retention is not None and self._retention.step())
+
     def _close_ingester(self) -> None:
-        self._ingester = None
+        self._ingester = self._retention = None
+        while self._spools:
+            self._spools.pop().close()
         if self._teller is not None:
             self._teller.stop()
             self._teller = None
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def do_upkeep(self) -> None:
+        """Archive and prune as the settings say, where it is time; for a process that ingests once and ends."""
+        for spool in self._spools:
+            spool.seal_if_due()
+        if self._retention is not None:
+            self._retention.once_a_day()
 
     def _tell(self, added: Added) -> None:
         if added.alerts and self._teller is not None:
@@ -435,9 +491,18 @@ class Runtime:
                 *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
                 *failed_channels(self.store.alerts()),
             ),
-            notes=(*notes, *self._stale_prices()),
+            notes=(*notes, *self._unread_transcripts(), *self._stale_prices()),
             version=__version__,
         )
+
+    def _unread_transcripts(self) -> list[str]:
+        read = {source.path for source in self.sources() if source.kind == "openclaw"}
+        return [
+            f'OpenClaw keeps transcripts in {folder}, and no source reads them: add kind = "openclaw" with this path '
+            "to the configuration, or name it with --log-path"
+            for folder in openclaw_folders()
+            if folder.absolute() not in read
+        ]
 
     def _stale_prices(self) -> tuple[str, ...]:
         if self._live is None:

@@ -7,6 +7,7 @@ Any client can send any text as a session id, so nothing here is taken on trust.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import msgspec
@@ -105,3 +106,8 @@ def runtime_line(text: str) -> tuple[str, str | None] | None:
         return None
     session = _RUNTIME_ID.search(match["rest"])
     return match["key"], session[1] if session else None
+
+
+def name_digest(name: str) -> bytes:
+    """What is kept of the name of a session where the name itself should not stand."""
+    return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=20, person=b"silenced").digest()

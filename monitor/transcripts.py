@@ -40,20 +40,22 @@ class TranscriptSource:
         self._keep_content = keep_content
         self._reader: StateFolder | None = None
         self._look: tuple[int, bytes] | None = None
+        #: What the store was last told of the whole folder.
+        self._told: bytes | None = None
 
     @property
     def reader(self) -> StateFolder:
         """The folder, from where the store says that it was read to."""
         if self._reader is None:
-            known = [_cursors.decode(c.position) for c in self._store.checkpoints(self.name)]
-            cursors = [cursor for cursor in known if cursor.part != _WHOLE]
+            known = {c.id: c.position for c in self._store.checkpoints(self.name)}
+            self._told = known.pop(_id_of(self.name, self.name, _WHOLE), None)
+            cursors = map(_cursors.decode, known.values())
             self._reader = StateFolder(self.path, cursors, keep_content=self._keep_content)
         return self._reader
 
     def restart(self) -> None:
         """Go back to what the store has."""
-        self._reader = None
-        self._look = None
+        self._reader = self._look = self._told = None
 
     def close(self) -> None:
         """Nothing is held open between two readings."""
@@ -71,8 +73,10 @@ class TranscriptSource:
         size, digest = self._look
         cursor = Cursor(str(self.path), _WHOLE, size, digest)
         kept = self._checkpoint(cursor, size)
-        known = [c for c in self._store.checkpoints(self.name) if c.id == kept.id]
-        return [] if known and known[0].position == kept.position else [kept]
+        if kept.position == self._told:
+            return []
+        self._told = kept.position
+        return [kept]
 
     def state(self) -> SourceState:
         """How this source stands now."""
@@ -123,13 +127,17 @@ class TranscriptSource:
 
     def _checkpoint(self, cursor: Cursor, size: int) -> Checkpoint:
         return Checkpoint(
-            id=xxhash.xxh3_128_digest(f"{self.name}\0{cursor.path}\0{cursor.part}".encode("utf-8", "surrogateescape")),
+            id=_id_of(self.name, cursor.path, cursor.part),
             source=self.name,
             path=cursor.path,
             offset=max(cursor.at, 0),
             size=size,
             position=msgspec.msgpack.encode(cursor),
         )
+
+
+def _id_of(source: str, path: str, part: str) -> bytes:
+    return xxhash.xxh3_128_digest(f"{source}\0{path}\0{part}".encode("utf-8", "surrogateescape"))
 
 
 def signature_of(path: Path) -> Signature | None:
@@ -146,8 +154,9 @@ def unread_bytes(path: Path, checkpoints: Sequence[Checkpoint]) -> int:
     if not path.is_dir():
         return 0
     size, digest = StateFolder(path).look()
+    whole = _id_of(str(path), str(path), _WHOLE)
     for checkpoint in checkpoints:
-        cursor = _cursors.decode(checkpoint.position)
-        if cursor.part == _WHOLE:
+        if checkpoint.id == whole:
+            cursor = _cursors.decode(checkpoint.position)
             return 0 if cursor.mark == digest else max(1, size - cursor.at)
     return size

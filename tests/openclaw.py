@@ -190,29 +190,33 @@ def logged(
     *,
     session: str | None = None,
     model: str = "kimi-k2.6",
-    input_: int = 100,
+    input_: int | None = 100,
     output: int = 10,
     cached: int = 0,
     status: int = 200,
 ) -> bytes:
-    """The line that a gateway writes of a call, as Higress does without messages."""
+    """The line that a gateway writes of a call, as Higress does without messages; without `input_` it saw no usage."""
     told: dict[str, Any] = {
         "api": "openai/v1/chat/completions",
+        "chat_round": 1,
         "chat_id": response_id,
         "model": model,
         "input_token": input_,
         "output_token": output,
-        "total_token": input_ + output,
+        "total_token": (input_ or 0) + output,
         "input_token_details": {"cached_tokens": cached},
         "response_type": "stream",
         "llm_service_duration": 230,
     }
     if session is not None:
         told["session_id"] = session
-    if status != 200:
-        told = {"api": told["api"], "session_id": session, "response_type": "normal"}
+    told = {name: value for name, value in told.items() if value is not None}
+    if status != 200 or input_ is None:
+        kept = ("api", "chat_round", "session_id", "response_type", "llm_service_duration")
+        told = {name: told[name] for name in kept if name in told}
+        told |= dict.fromkeys(("cached_tokens", "reasoning_tokens", "input_token_details", "output_token_details"))
     line = {
-        "ai_log": json.dumps({name: value for name, value in told.items() if value is not None}),
+        "ai_log": json.dumps(told),
         "start_time": iso(at),
         "request_id": f"request-{response_id}-{at}",
         "response_code": str(status),
@@ -244,7 +248,7 @@ def gateway_log(release: str, affinity: bool = True) -> bytes:
                 int(datetime.fromisoformat(request["time"]).timestamp() * 1000),
                 session=f"{named}:0" if affinity and named is not None else None,
                 model=request["model"],
-                input_=sent.get("prompt_tokens", 0),
+                input_=sent.get("prompt_tokens"),
                 output=sent.get("completion_tokens", 0),
                 cached=(sent.get("prompt_tokens_details") or {}).get("cached_tokens", 0),
                 status=request["status"] if sent else (request["status"] or 502),

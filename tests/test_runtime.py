@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from monitor.config import ConfigError, load
+from monitor.config import ADDRESS_NAME, ConfigError, load
 from monitor.prices import updates
 from monitor.prices.catalog import Catalog
 from monitor.rounds import Usage
-from monitor.runtime import ADDRESS_NAME, Runtime
+from monitor.runtime import Runtime
 from monitor.samples import DEMO, lines
 from tests.helpers import script, wait_for
 from tests.prices.published import as_file, published

@@ -63,6 +63,11 @@ def get_round(
         stored = ask.store.round(session_id, number)
         if stored is None:
             rounds = sum(part.counts.rounds for part in record.slices)
+            if 0 < number <= record.pruned_rounds:
+                raise NotFound(
+                    f"Rounds 1 to {record.pruned_rounds} of session {session_id[:200]!r} were pruned: they are in its "
+                    "totals, and their details are gone."
+                )
             raise NotFound(f"Session {session_id[:200]!r} has rounds 1 to {rounds}, not {number}.")
     else:
         raise BadQuestion("Say which round: session_id and round (1 is the first), or round_id.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from typing import NoReturn
@@ -15,15 +15,19 @@ from monitor.store.base import (
     Added,
     Alert,
     Batch,
+    Bounds,
     Bucket,
     Call,
     Checkpoint,
     Content,
     Delivery,
     Dimension,
+    Feed,
     Grain,
     Latency,
     Pricing,
+    Pruned,
+    Purged,
     Removed,
     RepricedRounds,
     RoundPage,
@@ -285,6 +289,42 @@ class ScopedStore:
         self._refuse()
 
     def skipped(self) -> Sequence[SkippedLines]:
+        """Refused."""
+        self._refuse()
+
+    def feeds(self) -> Sequence[Feed]:
+        """Refused."""
+        self._refuse()
+
+    def named_by(self) -> tuple[int, int]:
+        """Refused."""
+        self._refuse()
+
+    def check(self) -> list[str]:
+        """Refused."""
+        self._refuse()
+
+    def pruned_at(self) -> int | None:
+        """Refused."""
+        self._refuse()
+
+    def prunable(self, bounds: Bounds) -> Pruned:
+        """Refused."""
+        self._refuse()
+
+    def pruning(self, bounds: Bounds, *, rewrite: bool = True) -> Iterator[Pruned]:
+        """Refused."""
+        self._refuse()
+
+    def purgeable(self, name: str, *, counts_too: bool = False) -> Purged | None:
+        """Refused."""
+        self._refuse()
+
+    def silenced(self) -> Set[bytes]:
+        """Refused."""
+        self._refuse()
+
+    def purge(self, name: str, *, counts_too: bool = False) -> Purged | None:
         """Refused."""
         self._refuse()
 

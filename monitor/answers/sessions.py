@@ -130,6 +130,7 @@ class SessionFigures(Part):
     lower_bound_rounds: int | None = Field(default=None, description="Rounds that cost at least what is counted.")
     estimated_rounds: int | None = Field(default=None, description="Rounds priced by a stand-in list.")
     failed_rounds: int | None = None
+    pruned_rounds: int | None = Field(default=None, description="Counted, but stored no longer.")
     avg_latency_ms: int | None = None
     consumer: str | None = None
     agent: str | None = None
@@ -361,6 +362,7 @@ def _figures(ask: Asking, record: SessionRecord) -> dict[str, Any]:
         "created_at": rfc3339(record.created_at) if record.created_at else None,
         "updated_at": rfc3339(record.updated_at) if record.updated_at else None,
         "messages_count": counts.rounds,
+        "pruned_rounds": record.pruned_rounds or None,
         "total_input_tokens": counts.input_tokens,
         "total_output_tokens": counts.output_tokens,
         "total_reasoning_tokens": counts.reasoning_tokens,

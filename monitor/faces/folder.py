@@ -81,6 +81,7 @@ class SessionFolder:
         # A document says what a session is, not when somebody looked.
         timeless = msgspec.structs.replace(ask, as_of=None, behind_bytes=None)
         head = documents.head(get_session(timeless, session_id))
+        head.pop("budget", None)  # what others used of it today is nothing of this session
         path = self.path / file_name(session_id)
         text = pieces(head, documents.rounds(timeless, session_id))
         beginning = next(text)

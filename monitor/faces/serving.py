@@ -28,6 +28,8 @@ log = logging.getLogger("monitor.serving")
 
 DEFAULT_PORT = 8888
 _SHORT_TOKEN = 16
+#: Streams of pages and agents among them; one more is told to come back.
+_MOST_CONNECTIONS = 1024
 #: Of the request line and the headers together.
 _MOST_HEADER_BYTES = 64 * 1024
 #: A client that lists no tools still gets its log read after this long.
@@ -230,6 +232,7 @@ def _uvicorn_config(app: Any) -> Any:
         access_log=False,
         timeout_graceful_shutdown=2,
         ws="none",
+        limit_concurrency=_MOST_CONNECTIONS,
         http="h11",
         h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
         proxy_headers=False,

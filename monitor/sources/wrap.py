@@ -28,6 +28,17 @@ class _DockerLine(msgspec.Struct, gc=False):
 _docker = msgspec.json.Decoder(_DockerLine)
 
 
+def kind_of(line: bytes) -> str:
+    """What wrote this line down, in a word: ``docker``, ``cri``, ``sls``, ``plain``, or nothing that is known here."""
+    if line.startswith(b'{"log":"'):
+        return "docker"
+    if _CRI.match(line):
+        return "cri"
+    if line.startswith(b"{"):
+        return "sls" if b'"__time__"' in line or b'"__topic__"' in line else "plain"
+    return ""
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One record and where it lay: the bytes from the start of its first line to behind its last."""
 

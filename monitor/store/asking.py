@@ -39,11 +39,10 @@ from monitor.store.rows import (
     content_key,
     started_at,
 )
-from monitor.store.schema import COUNTS, FIRST_MS, QUARTER_MS, SUMS, first_rid
+from monitor.store.schema import COUNT_SUMS, COUNTED, COUNTS, FIRST_MS, QUARTER_MS, first_rid
 
 _NEVER = 1 << 62
 _LONGEST_PART = 4096
-_COUNT_SUMS = ", ".join(f"sum({name})" for name in COUNTS)
 _SORT_COLUMNS = {
     "cost": "spend",
     "updated": "last_at",
@@ -60,7 +59,8 @@ _SORT_INDEXES = {
     "rounds": "session_rounds",
 }
 _SESSION_COLUMNS = (
-    "sid, kind, session_id, inferred, first_at, last_at, model, consumer, agent, channel, parent, question, sources"
+    "sid, kind, session_id, inferred, first_at, last_at, model, consumer, agent, channel, parent, question, sources, "
+    "pruned"
 )
 
 
@@ -76,7 +76,8 @@ def session_record(db: sqlite3.Connection, labels: Labels, name: str, since: int
         return _records(db, labels, [row])[0]
     low = first_rid(max(since, FIRST_MS))
     rows = db.execute(
-        f"SELECT model, price, {SUMS}, min(rid), max(rid) FROM round WHERE sid = ? AND rid >= ? GROUP BY model, price",
+        f"SELECT model, price, {COUNT_SUMS}, min(rid), max(rid) FROM {COUNTED} WHERE sid = ? AND rid >= ? "
+        "GROUP BY model, price",
         (row[0], low),
     ).fetchall()
     whole = _records(db, labels, [row])[0]
@@ -165,7 +166,8 @@ def top_sessions(
     # without a usable time, are summed anew.
     began = "first_at >= ?"
     if since is not None:
-        began += f" AND NOT EXISTS (SELECT 1 FROM round WHERE sid = session.sid AND rid < {first_rid(FIRST_MS)})"
+        for table in ("round", "pruned"):
+            began += f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE sid = session.sid AND rid < {first_rid(FIRST_MS)})"
     whole = db.execute(
         f"SELECT {_SESSION_COLUMNS} FROM session WHERE kind = 0 AND last_at >= ? AND {began} "
         "ORDER BY spend DESC, tokens DESC LIMIT ?",
@@ -187,7 +189,7 @@ def _top_sessions_between(
     """The sessions that spent the most in a period that is over: their rounds in it are summed anew."""
     slices: dict[int, list[Slice]] = {}
     for r in db.execute(
-        f"SELECT sid, model, price, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY sid, model, price",
+        f"SELECT sid, model, price, {COUNT_SUMS} FROM {COUNTED} WHERE rid >= ? AND rid < ? GROUP BY sid, model, price",
         (first_rid(max(low, FIRST_MS)), first_rid(max(until, FIRST_MS))),
     ):
         slices.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
@@ -235,9 +237,8 @@ def _records(db: sqlite3.Connection, labels: Labels, rows: Sequence[tuple[Any, .
     told = known_of(db, [row[2] for row in rows if row[1] == 0])
     records = []
     for row in rows:
-        sid, kind, session_id, inferred, first, last, model, consumer, agent, channel, parent, question, sources = row[
-            :13
-        ]
+        sid, kind, session_id, inferred, first, last, model, consumer, agent, channel, parent, question = row[:12]
+        sources, pruned = row[12:14]
         above, over = told.get(session_id, (None, None)) if kind == 0 else (None, None)
         source: Literal["header", "inferred"] | None = None if kind else ("inferred" if inferred else "header")
         records.append(
@@ -255,6 +256,7 @@ def _records(db: sqlite3.Connection, labels: Labels, rows: Sequence[tuple[Any, .
                 question=question,
                 sources=tuple(name for name, bit in SOURCE_BITS.items() if sources & bit),
                 slices=tuple(slices[sid]),
+                pruned_rounds=pruned,
             )
         )
     return records
@@ -297,11 +299,13 @@ def round_page(
 ) -> RoundPage:
     """The newest rounds of a session, oldest first."""
     found = db.execute(
-        "SELECT s.sid, s.session_id FROM session AS s JOIN session_name AS n ON n.sid = s.sid WHERE n.name = ?", (name,)
+        "SELECT s.sid, s.session_id, s.pruned FROM session AS s JOIN session_name AS n ON n.sid = s.sid "
+        "WHERE n.name = ?",
+        (name,),
     ).fetchone()
     if found is None:
         return RoundPage((), None)
-    sid, session_id = found
+    sid, session_id, pruned = found
     low = -(1 << 63) if since is None else first_rid(max(since, FIRST_MS))
     high = (1 << 63) - 1 if before is None else _decode_cursor(before, "round")[1] - 1
     rows = db.execute(
@@ -315,7 +319,8 @@ def round_page(
         return RoundPage((), None)
     rows.reverse()
     (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (sid, rows[0][0])).fetchone()
-    rounds = tuple(_stored(row, labels, earlier + 1 + index, session_id) for index, row in enumerate(rows))
+    first = pruned + earlier + 1
+    rounds = tuple(_stored(row, labels, first + index, session_id) for index, row in enumerate(rows))
     return RoundPage(rounds, _encode_cursor("round", 0, rows[0][0]) if more else None)
 
 
@@ -333,15 +338,21 @@ def one_round(
     elif number is None or number < 1:
         return None
     else:
+        found = db.execute(
+            "SELECT sid, pruned FROM session WHERE sid = (SELECT sid FROM session_name WHERE name = ?)", (name,)
+        ).fetchone()
+        if found is None or number <= found[1]:
+            return None
         row = db.execute(
-            select + "WHERE r.sid = (SELECT sid FROM session_name WHERE name = ?) ORDER BY r.rid LIMIT 1 OFFSET ?",
-            (name, number - 1),
+            select + "WHERE r.sid = ? ORDER BY r.rid LIMIT 1 OFFSET ?", (found[0], number - found[1] - 1)
         ).fetchone()
     if row is None:
         return None
-    session = db.execute("SELECT kind, session_id FROM session WHERE sid = ?", (row[2],)).fetchone()
+    kind, session_id, pruned = db.execute(
+        "SELECT kind, session_id, pruned FROM session WHERE sid = ?", (row[2],)
+    ).fetchone()
     (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (row[2], row[0])).fetchone()
-    return _stored(row, labels, earlier + 1, None if session[0] else session[1])
+    return _stored(row, labels, pruned + earlier + 1, None if kind else session_id)
 
 
 def failed_rounds(
@@ -358,13 +369,13 @@ def failed_rounds(
     for (at,) in quarters:
         begin, end = max(low, at), min(high, at + QUARTER_MS)
         for row in db.execute(
-            f"SELECT {_ROUND_COLUMNS}, s.session_id, s.kind FROM round AS r JOIN facet AS f ON f.id = r.facet "
-            f"JOIN session AS s ON s.sid = r.sid WHERE r.rid >= ? AND r.rid < ? AND r.flags & {SUCCESS} = 0 "
-            "ORDER BY r.rid DESC LIMIT ?",
+            f"SELECT {_ROUND_COLUMNS}, s.pruned, s.session_id, s.kind FROM round AS r "
+            "JOIN facet AS f ON f.id = r.facet JOIN session AS s ON s.sid = r.sid "
+            f"WHERE r.rid >= ? AND r.rid < ? AND r.flags & {SUCCESS} = 0 ORDER BY r.rid DESC LIMIT ?",
             (first_rid(begin), first_rid(end), limit - len(found)),
         ).fetchall():
             (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (row[2], row[0])).fetchone()
-            found.append(_stored(row[:-2], labels, earlier + 1, None if row[-1] else row[-2]))
+            found.append(_stored(row[:-3], labels, row[-3] + earlier + 1, None if row[-1] else row[-2]))
         if len(found) >= limit:
             break
     return found

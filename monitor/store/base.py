@@ -5,7 +5,7 @@ Every engine passes the same conformance suite (tests/store/conformance.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Literal, Protocol
 
 import msgspec
@@ -77,6 +77,17 @@ class SessionName(msgspec.Struct, frozen=True):
     channel: str | None = None
 
 
+class SourceSeen(msgspec.Struct, frozen=True):
+    """What a step of reading learned about its source; the rounds that are new in the batch came from there."""
+
+    source: str
+    #: How its lines are wrapped, in a word; empty where none could tell.
+    format: str = ""
+    #: A file that was gone before it was read to its end, and when it was written to last as far as was seen.
+    missed_path: str | None = None
+    missed_at: int | None = None
+
+
 class Batch(msgspec.Struct):
     """What one step of reading yields; all of it is kept, or nothing."""
 
@@ -94,6 +105,8 @@ class Batch(msgspec.Struct):
     origin: str | None = None
     #: The instant up to which the sources are read completely with this batch, milliseconds since 1970.
     as_of: int | None = None
+    #: At most one, where the batch has rounds.
+    seen: list[SourceSeen] = []
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -126,6 +139,47 @@ class RepricedRounds(msgspec.Struct, frozen=True):
     changed: int
     #: Rounds that are in the sums and stored no longer: they keep the price that they had.
     kept: int
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How long things are kept: what started before these moments goes (ms since 1970, None: nothing)."""
+
+    #: Rounds, with what was said in them. They stay in all sums.
+    rounds_before: int | None = None
+    #: What was said; the rounds stay.
+    content_before: int | None = None
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What pruning takes away, or took."""
+
+    rounds: int = 0
+    #: Rounds of which nothing is known any more but what was counted; those in `rounds` are not among them.
+    contents: int = 0
+    #: Months of conversations whose file goes as a whole.
+    months: tuple[str, ...] = ()
+    #: Rounds without a usable time: their age is unknown, so they stay.
+    undated: int = 0
+    #: Bytes that the data directory takes less; None before it is done.
+    freed_bytes: int | None = None
+    #: Why free space could not be given back to the disk, in words.
+    not_given_back: str | None = None
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """What purging one session takes away, or took."""
+
+    session_id: str
+    rounds: int
+    #: Rounds of which something was kept that was said.
+    contents: int
+    #: Pieces of conversations that go, and that stay because other sessions have said the same.
+    pieces: int = 0
+    shared_pieces: int = 0
+    #: The counts went as well.
+    counts_too: bool = False
+    #: Why something may still be found in the files, in words.
+    left_behind: tuple[str, ...] = ()
 
 
 # -- what comes out -------------------------------------------------------------------------------
@@ -211,6 +265,8 @@ class SessionRecord(msgspec.Struct, frozen=True):
     question: str | None
     sources: tuple[str, ...]
     slices: tuple[Slice, ...]
+    #: Rounds that are in the sums and stored no longer; they keep their numbers, which are the first ones.
+    pruned_rounds: int = 0
 
 
 class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -298,6 +354,22 @@ class Content(msgspec.Struct, frozen=True):
     answer: bytes | None = None
     reasoning: bytes | None = None
     tool_calls: bytes | None = None
+
+
+class Feed(msgspec.Struct, frozen=True):
+    """What is known of a source besides its places in files."""
+
+    source: str
+    #: How its lines are wrapped, in a word; empty where that is not known.
+    format: str
+    #: Rounds that came from it first.
+    rounds: int
+    #: The newest start of a round in it, ms since 1970; 0 where none has one.
+    last_at: int
+    #: How often a file was gone before it was read to its end, and which one was last, last written to at `missed_at`.
+    missed: int = 0
+    missed_at: int | None = None
+    missed_path: str | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -497,6 +569,18 @@ class Store(Protocol):
         """Lines that were no rounds."""
         ...
 
+    def feeds(self) -> Sequence[Feed]:
+        """What is known of the sources that were read."""
+        ...
+
+    def named_by(self) -> tuple[int, int]:
+        """How many sessions are named by a header, and how many only by what was said in them."""
+        ...
+
+    def check(self) -> list[str]:
+        """What is damaged, as far as the engine finds out without adding anything up."""
+        ...
+
     def as_of(self) -> int | None:
         """The instant up to which all sources were read when they were last read completely."""
         ...
@@ -529,6 +613,36 @@ class Store(Protocol):
         self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None
     ) -> RepricedRounds:
         """Price every stored round anew, and bring all sums up to that."""
+        ...
+
+    def prunable(self, bounds: Bounds) -> Pruned:
+        """What `pruning` would take away."""
+        ...
+
+    def pruning(self, bounds: Bounds, *, rewrite: bool = True) -> Iterator[Pruned]:
+        """Take away what is older, in small steps, each of which leaves everything in order; what went so far.
+
+        With `rewrite`, room is given back to the disk even where that takes as long as copying everything.
+        """
+        ...
+
+    def pruned_at(self) -> int | None:
+        """When something was last looked for that is too old, ms since 1970."""
+        ...
+
+    def purgeable(self, name: str, *, counts_too: bool = False) -> Purged | None:
+        """What `purge` would take away; None where there is no such session."""
+        ...
+
+    def silenced(self) -> Set[bytes]:
+        """The digests of the names of sessions that were purged; see `monitor.session_keys.name_digest`."""
+        ...
+
+    def purge(self, name: str, *, counts_too: bool = False) -> Purged | None:
+        """Take away what was said in a session, and see that nothing of it is kept from now on.
+
+        With `counts_too` its rounds go out of all sums as well, and never count again.
+        """
         ...
 
     def follow(self, source: str, kind: str, settings: bytes) -> None:

@@ -9,13 +9,12 @@ from zoneinfo import ZoneInfo
 
 from monitor.store.base import Bucket, Counts, Grain, Slice
 from monitor.store.labels import Labels
-from monitor.store.schema import COUNTS, EPOCH_MS, FIRST_MS, QUARTER_MS, SUMS, first_rid
+from monitor.store.schema import COUNT_SUMS, COUNTED, EPOCH_MS, FIRST_MS, QUARTER_MS, first_rid
 from monitor.store.sums import offset_sql
 
 _LAST_RID = (1 << 63) - 1
 #: 9999-12-30: a session without any usable time begins behind all times.
 _LATEST = 253_402_128_000_000
-_COUNT_SUMS = ", ".join(f"sum({name})" for name in COUNTS)
 
 
 def choose(db: sqlite3.Connection, keys: Sequence[str]) -> None:
@@ -32,11 +31,11 @@ def slices_of(
     chosen = "SELECT sid FROM session WHERE kind = 0 AND chosen(session_id)"
     if since is None and until is None:
         rows = db.execute(
-            f"SELECT model, price, {_COUNT_SUMS} FROM session_slice WHERE sid IN ({chosen}) GROUP BY model, price"
+            f"SELECT model, price, {COUNT_SUMS} FROM session_slice WHERE sid IN ({chosen}) GROUP BY model, price"
         )
     else:
         rows = db.execute(
-            f"SELECT model, price, {SUMS} FROM round WHERE sid IN ({chosen}) AND rid >= ? AND rid < ? "
+            f"SELECT model, price, {COUNT_SUMS} FROM {COUNTED} WHERE sid IN ({chosen}) AND rid >= ? AND rid < ? "
             "GROUP BY model, price",
             _rids(since, until),
         )
@@ -66,11 +65,11 @@ def buckets_of(
         offset = offset_sql(ZoneInfo(timezone), low, high)
         label = f"strftime('{unit}', (at + {offset}) / 1000, 'unixepoch')"
         rounds = (
-            f"(SELECT *, {at} AS at FROM round WHERE rid >= ? AND rid < ? "
+            f"(SELECT *, {at} AS at FROM {COUNTED} WHERE rid >= ? AND rid < ? "
             "AND sid IN (SELECT sid FROM session WHERE kind = 0 AND chosen(session_id)))"
         )
         for r in db.execute(
-            f"SELECT {label} AS label, model, price, {SUMS} FROM {rounds} GROUP BY 1, 2, 3", _rids(since, until)
+            f"SELECT {label} AS label, model, price, {COUNT_SUMS} FROM {rounds} GROUP BY 1, 2, 3", _rids(since, until)
         ):
             found.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))
         sessions.update(
@@ -80,7 +79,7 @@ def buckets_of(
         )
         if since is None and until is None and bounds[2]:
             timeless = (-_LAST_RID, first_rid(FIRST_MS))
-            for r in db.execute(f"SELECT model, price, {SUMS} FROM {rounds} GROUP BY 1, 2", timeless):
+            for r in db.execute(f"SELECT model, price, {COUNT_SUMS} FROM {rounds} GROUP BY 1, 2", timeless):
                 found.setdefault(None, []).append(Slice(labels.name(r[0]), labels.price(r[1]), Counts(*r[2:])))
             (sessions[None],) = db.execute(f"SELECT count(DISTINCT sid) FROM {rounds}", timeless).fetchone()
     labels_in_order = sorted(found, key=lambda label: label or "")

@@ -21,6 +21,12 @@ _CACHE_LIMIT = 100_000
 #: The budget of a session is told of while the session is under way, not when an old log is read.
 _UNDER_WAY_MS = DAY_MS
 _ROUNDS = f"(SELECT *, max((rid >> 22) + {EPOCH_MS}, 0) AS at FROM round WHERE rid >= ?)"
+#: Rounds that are stored no longer, in the form of `_grouped`.
+_PRUNED = (
+    f"SELECT r.sid, r.facet, r.model, iif(r.nano IS NULL, '', p.currency), max((r.rid >> 22) + {EPOCH_MS}, 0), "
+    "r.nano, ifnull(r.input, 0) + ifnull(r.output, 0), r.rounds, iif(p.status = 'unpriced', r.rounds, 0) "
+    "FROM pruned AS r JOIN price AS p ON p.id = r.price"
+)
 
 #: Budget (its number), start of its period, and the value that it is kept for.
 Key = tuple[int, int, str]
@@ -77,8 +83,15 @@ class Counters:
             self._db.execute("DELETE FROM budget_sum WHERE budget = ?", (self._numbers[budget.name],))
         log.info("budgets are counted anew: %s", ", ".join(budget.name for budget in budgets))
         self._slots.clear()
-        self._move(self._db.execute(_grouped(_ROUNDS), (first_rid(0),)), 1, {budget.name for budget in budgets})
+        names = {budget.name for budget in budgets}
+        self._move(self._db.execute(_grouped(_ROUNDS), (first_rid(0),)), 1, names)
+        self._move(self._db.execute(_PRUNED), 1, names)
         self._slots.clear()
+
+    def take_out_pruned(self, sid: int) -> None:
+        """Count the rounds of a session that are stored no longer out again."""
+        if self._book.budgets:
+            self._move(self._db.execute(f"{_PRUNED} WHERE r.sid = ?", (sid,)), -1)
 
     def move(self, sign: int = 1) -> set[Key]:
         """Count the rounds in the table ``batch``, or take them out again; gives the sums that moved."""

@@ -37,10 +37,26 @@ def count(db: sqlite3.Connection, table: Literal["batch", "round"] = "batch", si
     )
 
 
-def _counted(table: str, sign: int = 1) -> str:
+def keep_pruned(db: sqlite3.Connection, which: str) -> None:
+    """Note what rounds add that are about to go, and that the counts keep; `which` is a condition on ``round``."""
+    db.execute(
+        f"INSERT INTO pruned_latency {_counted('round', which=which)} "
+        "ON CONFLICT DO UPDATE SET rounds = rounds + excluded.rounds"
+    )
+
+
+def take_out(db: sqlite3.Connection, which: str) -> None:
+    """Let the counts shrink by rounds that are about to go."""
+    db.execute(
+        f"INSERT INTO latency {_counted('round', -1, which)} "
+        "ON CONFLICT DO UPDATE SET rounds = rounds + excluded.rounds"
+    )
+
+
+def _counted(table: str, sign: int = 1, which: str = "true") -> str:
     return " UNION ALL ".join(
         f"SELECT {kind}, model, {_STEP.format(column)}, {sign} * count(*) FROM {table} "
-        f"WHERE {column} IS NOT NULL GROUP BY 2, 3"
+        f"WHERE {column} IS NOT NULL AND {which} GROUP BY 2, 3"
         for kind, column in enumerate(_KINDS)
     )
 
@@ -57,5 +73,11 @@ def steps(db: sqlite3.Connection, labels: Labels) -> Mapping[tuple[Latency, str 
 def wrong(db: sqlite3.Connection) -> list[str]:
     """Where the counts are not those of the rounds."""
     kept = set(db.execute("SELECT kind, model, step, rounds FROM latency WHERE rounds != 0"))
-    right = {tuple(row) for row in db.execute(_counted("round"))}
+    right = {
+        tuple(row)
+        for row in db.execute(
+            f"SELECT kind, model, step, sum(rounds) FROM (SELECT * FROM pruned_latency UNION ALL {_counted('round')}) "
+            "GROUP BY 1, 2, 3"
+        )
+    }
     return [f"latency: {row} is kept, the rounds tell otherwise" for row in sorted(kept ^ right)[:3]]

@@ -48,6 +48,10 @@ def learn(db: sqlite3.Connection, places: Places, names: Iterable[SessionName]) 
         # A name of a name would lead in circles; and of two sessions for one name the first keeps it.
         if (
             one.name == one.session_id
+            # Sums of rounds that are stored no longer can't move: such a session stays one of its own.
+            or db.execute(
+                "SELECT 1 FROM session WHERE kind = 0 AND session_id = ? AND pruned > 0", (one.name,)
+            ).fetchone()
             or db.execute("SELECT 1 FROM known_name WHERE name = ?", (one.session_id,)).fetchone()
             or db.execute("SELECT 1 FROM known_name WHERE session_id = ?", (one.name,)).fetchone()
         ):

@@ -93,7 +93,8 @@ class Places:
         if row is None:
             key = parts(session_id)
             cursor = db.execute(
-                "INSERT INTO session VALUES (NULL, ?, ?, 1, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, 0, 0)",
+                "INSERT INTO session VALUES (NULL, ?, ?, 1, ?, ?, 0, 0, 0.0, 0, ?, 0, ?, ?, ?, NULL, NULL, NULL, "
+                "0, 0, 0)",
                 (
                     kind,
                     name,

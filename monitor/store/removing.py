@@ -53,7 +53,9 @@ def take_out(db: sqlite3.Connection, rids: Iterable[int], counters: Counters | N
     db.execute(
         f"DELETE FROM presence AS p WHERE (at, model, sid) IN (SELECT DISTINCT {QUARTER}, model, sid FROM batch) "
         "AND NOT EXISTS (SELECT 1 FROM round AS r WHERE r.sid = p.sid AND r.model = p.model "
-        f"AND r.rid >= (p.at - {EPOCH_MS}) << 22 AND r.rid < (p.at - {EPOCH_MS - QUARTER_MS}) << 22)"
+        f"AND r.rid >= (p.at - {EPOCH_MS}) << 22 AND r.rid < (p.at - {EPOCH_MS - QUARTER_MS}) << 22) "
+        "AND NOT EXISTS (SELECT 1 FROM pruned AS r WHERE r.sid = p.sid AND r.model = p.model "
+        f"AND r.rid = (p.at - {EPOCH_MS}) << 22)"
     )
     db.execute(
         "UPDATE model_sessions SET sessions = sessions - b.n FROM (SELECT model, count(*) AS n FROM "
@@ -73,21 +75,22 @@ def _sessions(db: sqlite3.Connection, taken: Taken, question: Question) -> None:
     db.execute(
         "UPDATE session AS s SET rounds = s.rounds - b.n, tokens = s.tokens - b.t, "
         f"spend = {SPEND.format(sid='s.sid')}, grown = {grown}, "
-        f"first_at = ifnull((SELECT {_MS} FROM round WHERE sid = s.sid AND rid >= {_KNOWN} ORDER BY rid LIMIT 1), "
-        f"{NEVER}), last_at = ifnull((SELECT iif({_MS} < {QUARTER_MS}, 0, {_MS}) FROM round WHERE sid = s.sid "
-        "ORDER BY rid DESC LIMIT 1), -1) "
+        # Of what was pruned before, only the session itself knows when it began.
+        f"first_at = iif(s.pruned, s.first_at, ifnull((SELECT {_MS} FROM round WHERE sid = s.sid AND rid >= {_KNOWN} "
+        f"ORDER BY rid LIMIT 1), {NEVER})), last_at = ifnull((SELECT iif({_MS} < {QUARTER_MS}, 0, {_MS}) FROM round "
+        "WHERE sid = s.sid ORDER BY rid DESC LIMIT 1), iif(s.pruned, s.last_at, -1)) "
         "FROM (SELECT sid, count(*) AS n, sum(ifnull(input, 0) + ifnull(output, 0)) AS t FROM batch GROUP BY sid) AS b "
         "WHERE s.sid = b.sid"
     )
     # What stood in a round that is gone is looked up in those that are left.
     touched = "sid IN (SELECT DISTINCT sid FROM batch)"
     db.execute(
-        f"UPDATE session AS s SET model = ifnull((SELECT model {_LATEST}), 0), "
+        f"UPDATE session AS s SET model = ifnull((SELECT model {_LATEST}), iif(s.pruned, model, 0)), "
         f"model_at = ifnull((SELECT rid {_LATEST}), {BEFORE_ALL}) "
         f"WHERE {touched} AND model_at IN (SELECT rid FROM gone)"
     )
     db.execute(
-        f"UPDATE session AS s SET consumer = ifnull((SELECT f.consumer {_CONSUMER}), 0), "
+        f"UPDATE session AS s SET consumer = ifnull((SELECT f.consumer {_CONSUMER}), iif(s.pruned, consumer, 0)), "
         f"consumer_at = ifnull((SELECT r.rid {_CONSUMER}), {BEFORE_ALL}) "
         f"WHERE {touched} AND consumer_at IN (SELECT rid FROM gone)"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from monitor.store.base import SORT_WEIGHTS
 from monitor.store.rows import ROUND_NAMES
-from monitor.store.schema import ADD, COUNTS, DAY_MS, EPOCH_MS, MAYBE, QUARTER_MS, SUMS
+from monitor.store.schema import ADD, COUNT_SUMS, COUNTED, COUNTS, DAY_MS, EPOCH_MS, MAYBE, QUARTER_MS, SUMS
 
 QUARTER = f"at - at % {QUARTER_MS}"
 _DAY = f"at - at % {DAY_MS}"
@@ -30,7 +30,8 @@ SPEND = (
     + " ".join(f"WHEN '{currency}' THEN {weight!r}" for currency, weight in SORT_WEIGHTS.items())
     + " ELSE 1.0 END) FROM session_slice AS part JOIN price AS p ON p.id = part.price WHERE part.sid = {sid}), 0.0)"
 )
-_SUBTRACT = ",\n  ".join(
+#: How sums are taken out of sums again.
+SUBTRACT = ",\n  ".join(
     f"{c} = CASE WHEN excluded.{c} IS NULL THEN {c} ELSE {c} - excluded.{c} END"
     if c in MAYBE
     else f"{c} = {c} - excluded.{c}"
@@ -61,7 +62,7 @@ def add_batch(db: sqlite3.Connection) -> None:
 def subtract_batch(db: sqlite3.Connection) -> None:
     """Take what ``batch`` sums up to out of every roll-up; `tidy` it once the rounds are gone or other ones."""
     for table in ROLLUPS:
-        _move(db, table, _SUBTRACT)
+        _move(db, table, SUBTRACT)
 
 
 def _move(db: sqlite3.Connection, table: str, change: str) -> None:
@@ -83,26 +84,31 @@ def fill_batch(db: sqlite3.Connection, rids: str) -> None:
     )
 
 
-def tidy(db: sqlite3.Connection) -> None:
-    """After `subtract_batch`: take rows away that nothing is left of, and forget sums that nothing left knows."""
+def tidy(db: sqlite3.Connection, taken: str = "batch") -> None:
+    """Take rows away that nothing is left of, and forget sums that nothing left knows.
+
+    `taken` is the table that was subtracted: it has the columns by which roll-ups are grouped, and ``at``.
+    """
     for table, (columns, values) in ROLLUPS.items():
-        touched = f"({columns}) IN (SELECT DISTINCT {values} FROM batch)"
+        touched = f"({columns}) IN (SELECT DISTINCT {values} FROM {taken})"
         db.execute(f"DELETE FROM {table} WHERE rounds = 0 AND {touched}")
         parts, of_this = _PARTS[table]
+        gone = "pruned" if parts == "round" else parts
         for count in sorted(MAYBE):
             db.execute(
                 f"UPDATE {table} AS t SET {count} = NULL WHERE {count} = 0 AND {touched} "
-                f"AND NOT EXISTS (SELECT 1 FROM {parts} AS r WHERE {of_this} AND r.{count} IS NOT NULL)"
+                f"AND NOT EXISTS (SELECT 1 FROM {parts} AS r WHERE {of_this} AND r.{count} IS NOT NULL) "
+                f"AND NOT EXISTS (SELECT 1 FROM {gone} AS r WHERE {of_this} AND r.{count} IS NOT NULL)"
             )
 
 
 def recomputed(db: sqlite3.Connection, table: str) -> Iterable[tuple[Any, ...]]:
-    """The rows of a roll-up as the rounds themselves give them."""
+    """The rows of a roll-up as the rounds themselves give them, and what is kept of those that were pruned."""
     columns, values = ROLLUPS[table]
     count = columns.count(",") + 1
     start = f"((rid >> 22) + {EPOCH_MS})"
     return db.execute(
-        f"SELECT {values}, {SUMS} FROM (SELECT *, {start} AS at FROM round) GROUP BY "
+        f"SELECT {values}, {COUNT_SUMS} FROM (SELECT *, {start} AS at FROM {COUNTED}) GROUP BY "
         + ", ".join(str(i + 1) for i in range(count))
         + " ORDER BY "
         + ", ".join(str(i + 1) for i in range(count))

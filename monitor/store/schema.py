@@ -49,6 +49,16 @@ SUMS = """count(*), sum(NOT flags & 1), sum(input IS NULL AND output IS NULL), s
   sum(input), sum(output), sum(reasoning), sum(cached), sum(cache_write), sum(nano),
   sum(latency), count(latency), sum(ttft), count(ttft), sum(reported)"""
 
+#: The same of rows that hold counts already, such as those of `COUNTED`.
+COUNT_SUMS = ", ".join(f"sum({name})" for name in COUNTS)
+
+#: Every round that was ever counted, as rows of ``rid, sid, facet, model, price`` and counts: those that are stored
+#: one by one, and those that were pruned as the sums of their quarter, under the first id of that quarter.
+COUNTED = f"""(SELECT rid, sid, facet, model, price, 1 AS rounds, NOT flags & 1 AS failed,
+  input IS NULL AND output IS NULL AS unmetered, (flags & 2) != 0 AS lower_bound, input, output, reasoning, cached,
+  cache_write, nano, latency, latency IS NOT NULL AS latency_rounds, ttft, ttft IS NOT NULL AS ttft_rounds, reported
+  FROM round UNION ALL SELECT rid, sid, facet, model, price, {", ".join(COUNTS)} FROM pruned)"""
+
 #: How sums are added to sums that are there: an unknown figure changes nothing.
 ADD = ",\n  ".join(
     f"{c} = CASE WHEN excluded.{c} IS NULL THEN {c} ELSE ifnull({c}, 0) + excluded.{c} END"
@@ -284,8 +294,54 @@ CREATE INDEX known_session_below ON known_session (parent) WHERE parent IS NOT N
 """
 
 
+def _sixth(db: sqlite3.Connection) -> None:
+    """Rounds that are no more, sessions of which nothing is kept that was said, and what is known of each source."""
+    for statement in _SIXTH_TABLES.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+_SIXTH_COUNTS = ",\n  ".join(f"{c} INTEGER" if c in MAYBE else f"{c} INTEGER NOT NULL" for c in COUNTS[:15])
+_SIXTH_TABLES = f"""
+ALTER TABLE session ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE pruned (            -- sums of rounds that are stored no longer
+  rid INTEGER NOT NULL,          -- the first round id of their quarter of an hour
+  sid INTEGER NOT NULL, facet INTEGER NOT NULL, model INTEGER NOT NULL, price INTEGER NOT NULL,
+  {_SIXTH_COUNTS},
+  PRIMARY KEY (rid, sid, facet, model, price)
+) WITHOUT ROWID;
+CREATE INDEX pruned_of_session ON pruned (sid);
+CREATE TABLE pruned_latency (    -- what rounds that are stored no longer add to `latency`
+  kind INTEGER NOT NULL, model INTEGER NOT NULL, step INTEGER NOT NULL, rounds INTEGER NOT NULL,
+  PRIMARY KEY (kind, model, step)
+) WITHOUT ROWID;
+CREATE TABLE pruned_key (
+  at INTEGER PRIMARY KEY,        -- a quarter of an hour
+  digests BLOB NOT NULL          -- 8 bytes for each of its rounds that is stored no longer: it never counts again
+);
+CREATE TABLE silenced (          -- sessions that were purged: of what is said in them nothing is kept
+  digest BLOB PRIMARY KEY
+) WITHOUT ROWID;
+CREATE TABLE feed (
+  source TEXT PRIMARY KEY,
+  format TEXT NOT NULL,          -- of the lines that came last
+  rounds INTEGER NOT NULL,       -- that came from it first
+  last_at INTEGER NOT NULL,      -- the newest start of a round, ms since 1970
+  missed INTEGER NOT NULL,       -- how often a file was gone before it was read to its end
+  missed_at INTEGER, missed_path TEXT
+) WITHOUT ROWID;
+"""
+
+
 #: One step a schema version, in order; a released step is never edited.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third, _fourth, _fifth)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _first,
+    _second,
+    _third,
+    _fourth,
+    _fifth,
+    _sixth,
+)
 VERSION = len(MIGRATIONS)
 
 
@@ -330,8 +386,13 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
                         "start `session-monitor ingest` or `serve` once, which brings it up to date"
                     )
                 return db
+            if version == 0:
+                # Later only a rewriting of the whole file could bring it about.
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_wal(db)
             db.execute("PRAGMA synchronous = NORMAL")
+            # What is deleted is to be gone, not merely unused.
+            db.execute("PRAGMA main.secure_delete = ON")
             if version < VERSION:
                 _migrate(db)
             return db

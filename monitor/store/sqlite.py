@@ -8,28 +8,45 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from monitor.budgets import BudgetBook, BudgetSum
-from monitor.store import alerts, asking, calls, chosen, latency, naming, rollups, sums, witnesses, writing
+from monitor.store import (
+    alerts,
+    asking,
+    calls,
+    chosen,
+    latency,
+    naming,
+    pruning,
+    purging,
+    rollups,
+    sums,
+    witnesses,
+    writing,
+)
 from monitor.store.base import (
     Added,
     Alert,
     Batch,
+    Bounds,
     Bucket,
     Call,
     Checkpoint,
     Content,
     Delivery,
     Dimension,
+    Feed,
     Grain,
     Latency,
     Pricing,
+    Pruned,
+    Purged,
     Removed,
     RepricedRounds,
     RoundPage,
@@ -46,7 +63,7 @@ from monitor.store.changing import Repricer
 from monitor.store.counters import budget_sums
 from monitor.store.history import History
 from monitor.store.labels import Labels
-from monitor.store.schema import COUNTS, connect, explaining
+from monitor.store.schema import COUNTED, COUNTS, EPOCH_MS, connect, explaining
 
 DATABASE = "monitor.db"
 #: Connections that wait for the next question; more are opened when more is asked at once.
@@ -210,6 +227,88 @@ class SqliteStore:
             with self._lock:
                 (counted,) = db.execute("SELECT ifnull(sum(rounds), 0) FROM total").fetchone()
         return RepricedRounds(repricer.seen, repricer.changed, max(0, counted - repricer.seen))
+
+    def prunable(self, bounds: Bounds) -> Pruned:
+        """What `pruning` would take away."""
+        with self._snapshot() as reader:
+            return Pruned() if reader is None else pruning.prunable(reader.db, reader.history, bounds)
+
+    def pruning(self, bounds: Bounds, *, rewrite: bool = True) -> Iterator[Pruned]:
+        """Take away what is older than `bounds`, in small steps; what went so far after each of them.
+
+        Others may add what they have read between two steps. May be left at any time and begun again.
+        With `rewrite`, room is given back to the disk even where that takes as long as copying the file.
+
+        Raises:
+            StoreError: opened for reading only, or the disk is full or broken.
+        """
+        db, writer = self._write_db, self._writer
+        if db is None or writer is None:
+            raise pruning.refuse_reading_only(self.path)
+        before = self._bytes()
+        done = Pruned()
+        reason: str | None = None
+        with closing(History(self.folder)) as history:
+            for done in self._stepwise(pruning.Pruner(db, history, bounds, may_rewrite=rewrite).steps()):
+                writer.forget_gone()
+                yield done
+        for said in self._stepwise(pruning.give_back(db, self.path, may_rewrite=rewrite)):
+            reason = said
+            yield done
+        freed = max(0, before - self._bytes())
+        yield msgspec.structs.replace(done, freed_bytes=freed, not_given_back=reason)
+
+    def pruned_at(self) -> int | None:
+        """When something was last looked for that is too old, ms since 1970."""
+        row = self._ask(lambda db, _: db.execute("SELECT value FROM meta WHERE key = 'pruned_at'").fetchone(), None)
+        return int(row[0]) if row else None
+
+    def _stepwise(self, steps: Iterator[_T]) -> Iterator[_T]:
+        while True:
+            with self._lock, explaining(self.path):
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    return
+            yield step
+
+    def _bytes(self) -> int:
+        """What the data directory takes on the disk."""
+        size = 0
+        for file in self.folder.glob("*.db*"):
+            with suppress(OSError):
+                size += file.stat().st_size
+        return size
+
+    def purgeable(self, name: str, *, counts_too: bool = False) -> Purged | None:
+        """What `purge` would take away; None where there is no such session."""
+        with self._snapshot() as reader:
+            if reader is None:
+                return None
+            return purging.purgeable(reader.db, reader.history, _text(name), counts_too=counts_too)
+
+    def silenced(self) -> Set[bytes]:
+        """The digests of the names of sessions that were purged."""
+        return self._ask(
+            lambda db, _: frozenset(bytes(row[0]) for row in db.execute("SELECT digest FROM silenced")), frozenset()
+        )
+
+    def purge(self, name: str, *, counts_too: bool = False) -> Purged | None:
+        """Take away what was said in a session, and see that nothing of it is kept from now on.
+
+        May be interrupted at any time and run again.
+
+        Raises:
+            StoreError: opened for reading only, or the disk is full or broken.
+        """
+        writer, db = self._writer, self._write_db
+        if writer is None or db is None:
+            raise pruning.refuse_reading_only(self.path)
+        with self._lock, explaining(self.path), closing(History(self.folder)) as history:
+            try:
+                return purging.purge(db, history, self.path, _text(name), counts_too=counts_too)
+            finally:
+                writer.forget()
 
     def due(self, now: int) -> list[Delivery]:
         """Messages about budgets that are to be sent now."""
@@ -436,6 +535,25 @@ class SqliteStore:
         )
         return [SkippedLines(*row) for row in rows]
 
+    def feeds(self) -> list[Feed]:
+        """What is known of the sources that were read."""
+        rows: list[tuple[Any, ...]] = self._ask(
+            lambda db, _: db.execute(
+                "SELECT source, format, rounds, last_at, missed, missed_at, missed_path FROM feed ORDER BY source"
+            ).fetchall(),
+            [],
+        )
+        return [Feed(*row) for row in rows]
+
+    def named_by(self) -> tuple[int, int]:
+        """How many sessions are named by a header, and how many only by what was said in them."""
+        count = "SELECT ifnull(sum(NOT inferred), 0), ifnull(sum(inferred), 0) FROM session WHERE kind = 0"
+        return self._ask(lambda db, _: tuple(db.execute(count).fetchone()), (0, 0))
+
+    def check(self) -> list[str]:
+        """What SQLite itself finds damaged."""
+        return self._ask(lambda db, _: [row[0] for row in db.execute("PRAGMA quick_check(10)") if row[0] != "ok"], [])
+
     def as_of(self) -> int | None:
         """The instant up to which all sources were read when they were last read completely."""
         row = self._ask(lambda db, _: db.execute("SELECT value FROM meta WHERE key = 'as_of'").fetchone(), None)
@@ -492,9 +610,18 @@ def _verify(db: sqlite3.Connection) -> list[str]:
     problems += latency.wrong(db)
     for sid, rounds, right_rounds in db.execute(
         "SELECT sid, s.rounds, r.n FROM session AS s LEFT JOIN "
-        "(SELECT sid, count(*) AS n FROM round GROUP BY sid) AS r USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
+        f"(SELECT sid, sum(rounds) AS n FROM {COUNTED} GROUP BY sid) AS r USING (sid) WHERE s.rounds IS NOT r.n LIMIT 3"
     ):
         problems.append(f"session {sid}: {rounds} rounds are kept as its total, {right_rounds} are there")
+    (told,) = db.execute("SELECT ifnull(max(value), 0) FROM meta WHERE key = 'sessions'").fetchone()
+    (there,) = db.execute("SELECT count(*) FROM session WHERE kind = 0").fetchone()
+    if told != there:
+        problems.append(f"sessions: {told} are counted, {there} are there")
+    wrong = db.execute(
+        "SELECT model, sessions FROM model_sessions EXCEPT SELECT model, count(*) FROM (SELECT DISTINCT s.sid, s.model "
+        "FROM session_slice AS s JOIN session AS x ON x.sid = s.sid WHERE x.kind = 0) GROUP BY model LIMIT 3"
+    )
+    problems += [f"model {model}: {sessions} sessions are counted, there are others" for model, sessions in wrong]
     for rid, counted in db.execute(
         "SELECT w.rid, w.counted FROM witness AS w WHERE NOT EXISTS (SELECT 1 FROM round WHERE rid = w.counted) "
         "OR (w.rid != w.counted AND EXISTS (SELECT 1 FROM round WHERE rid = w.rid)) LIMIT 3"
@@ -506,4 +633,16 @@ def _verify(db: sqlite3.Connection) -> list[str]:
         "WHERE s.kind = 0 AND s.session_id = k.session_id AND n.sid IS NOT s.sid) LIMIT 3"
     ):
         problems.append(f"session {name!r}: is a name of {session_id!r}, and does not lead there")
+    for sid, rounds, right_rounds in db.execute(
+        "SELECT sid, s.pruned, ifnull(r.n, 0) FROM session AS s LEFT JOIN "
+        "(SELECT sid, sum(rounds) AS n FROM pruned GROUP BY sid) AS r USING (sid) WHERE s.pruned != ifnull(r.n, 0) "
+        "LIMIT 3"
+    ):
+        problems.append(f"session {sid}: {rounds} rounds are noted as pruned, the sums hold {right_rounds}")
+    for at, rounds, digests in db.execute(
+        f"SELECT p.at, p.n, ifnull(length(k.digests), 0) / 8 FROM (SELECT (rid >> 22) + {EPOCH_MS} AS at, "
+        "sum(rounds) AS n FROM pruned GROUP BY 1) AS p LEFT JOIN pruned_key AS k ON k.at = p.at "
+        "WHERE p.n > ifnull(length(k.digests), 0) / 8 LIMIT 3"
+    ):
+        problems.append(f"quarter {at}: {rounds} rounds were pruned, {digests} of them would be known again")
     return problems

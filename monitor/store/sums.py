@@ -1,4 +1,7 @@
-"""Sums over time become SQL: whole steps from the roll-ups, the edges of a period from their rounds."""
+"""Sums over time become SQL: whole steps from the roll-ups, the edges of a period from their rounds.
+
+A round that was pruned counts as if it had started with its quarter of an hour.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,18 @@ from zoneinfo import ZoneInfo
 
 from monitor.store.base import Bucket, Counts, Dimension, Grain, Slice
 from monitor.store.labels import Labels
-from monitor.store.schema import COUNTS, DAY_MS, EPOCH_MS, FIRST_MS, QUARTER_MS, SUMS, first_rid
+from monitor.store.schema import (
+    COUNT_SUMS,
+    COUNTED,
+    COUNTS,
+    DAY_MS,
+    EPOCH_MS,
+    FIRST_MS,
+    QUARTER_MS,
+    first_rid,
+)
 
 _NEVER = 1 << 62
-_COUNT_SUMS = ", ".join(f"sum({name})" for name in COUNTS)
 
 
 def total_slices(db: sqlite3.Connection, labels: Labels, since: int | None, until: int | None) -> list[Slice]:
@@ -43,10 +54,10 @@ def _window(db: sqlite3.Connection, columns: str, since: int | None, until: int 
     values += [first, last]
     for begin, end in edges:
         if begin < end < _NEVER:
-            parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
+            parts.append(f"SELECT {columns}, {COUNT_SUMS} FROM {COUNTED} WHERE rid >= ? AND rid < ? GROUP BY {columns}")
             values += [first_rid(begin), first_rid(end)]
     return db.execute(
-        f"SELECT {columns}, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) GROUP BY {columns}",
+        f"SELECT {columns}, {COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) GROUP BY {columns}",
         values,
     ).fetchall()
 
@@ -72,11 +83,11 @@ def dimension_slices(
     values += [first, last]
     for begin, end in edges:
         if begin < end < _NEVER:
-            parts.append(f"SELECT {columns}, {SUMS} FROM round WHERE rid >= ? AND rid < ? GROUP BY {columns}")
+            parts.append(f"SELECT {columns}, {COUNT_SUMS} FROM {COUNTED} WHERE rid >= ? AND rid < ? GROUP BY {columns}")
             values += [first_rid(begin), first_rid(end)]
     found: dict[str, list[Slice]] = {}
     for r in db.execute(
-        f"SELECT f.{dimension}, u.model, u.price, {_COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) AS u "
+        f"SELECT f.{dimension}, u.model, u.price, {COUNT_SUMS} FROM ({' UNION ALL '.join(parts)}) AS u "
         f"JOIN facet AS f ON f.id = u.facet GROUP BY f.{dimension}, u.model, u.price",
         values,
     ):
@@ -97,8 +108,8 @@ def model_sessions(
         high = _NEVER if until is None else until
         rows = db.execute(
             "SELECT p.model, count(DISTINCT p.sid) FROM (SELECT model, sid FROM presence WHERE at >= ? AND at < ? "
-            "UNION ALL SELECT model, sid FROM round WHERE rid >= ? AND rid < ? "
-            "UNION ALL SELECT model, sid FROM round WHERE rid >= ? AND rid < ?) AS p "
+            f"UNION ALL SELECT model, sid FROM {COUNTED} WHERE rid >= ? AND rid < ? "
+            f"UNION ALL SELECT model, sid FROM {COUNTED} WHERE rid >= ? AND rid < ?) AS p "
             "JOIN session AS s ON s.sid = p.sid WHERE s.kind = 0 GROUP BY p.model",
             _edges(low, high),
         ).fetchall()
@@ -138,13 +149,13 @@ def time_buckets(
     if low < high:
         unit = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}[grain]
         label = f"strftime('{unit}', (at + {offset_sql(ZoneInfo(timezone), low, high)}) / 1000, 'unixepoch')"
-        edge = f"(SELECT *, (rid >> 22) + {EPOCH_MS} AS at FROM round WHERE rid >= ? AND rid < ?)"
+        edge = f"(SELECT *, (rid >> 22) + {EPOCH_MS} AS at FROM {COUNTED} WHERE rid >= ? AND rid < ?)"
         columns = "label, model, price"
         for r in db.execute(
-            f"SELECT {columns}, {_COUNT_SUMS} FROM ("
+            f"SELECT {columns}, {COUNT_SUMS} FROM ("
             f"SELECT {label} AS label, model, price, {', '.join(COUNTS)} FROM quarter WHERE at >= ? AND at < ? "
-            f"UNION ALL SELECT {label}, model, price, {SUMS} FROM {edge} GROUP BY 1, 2, 3 "
-            f"UNION ALL SELECT {label}, model, price, {SUMS} FROM {edge} GROUP BY 1, 2, 3) GROUP BY {columns}",
+            f"UNION ALL SELECT {label}, model, price, {COUNT_SUMS} FROM {edge} GROUP BY 1, 2, 3 "
+            f"UNION ALL SELECT {label}, model, price, {COUNT_SUMS} FROM {edge} GROUP BY 1, 2, 3) GROUP BY {columns}",
             _edges(low, high),
         ):
             found.setdefault(r[0], []).append(Slice(labels.name(r[1]), labels.price(r[2]), Counts(*r[3:])))

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Sequence, Set
 import msgspec
 
 from monitor.budgets import BudgetBook
-from monitor.session_keys import without_additions
+from monitor.rounds import without_text
+from monitor.session_keys import name_digest, without_additions
 from monitor.store import latency
 from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound, SessionName
 from monitor.store.counters import Counters
+from monitor.store.gone import Gone
 from monitor.store.history import History
 from monitor.store.joining import Joined, Joiner
 from monitor.store.naming import learn
@@ -60,6 +62,9 @@ class Writer:
         self._dropped = 0
         self.places = Places(db)
         self._joiner = Joiner(db, self.places, self._question)
+        self._gone = Gone(db)
+        self._silenced: Set[bytes] | None = None
+        self._data_version = -1
         self._db.execute(BATCH_TABLE)
 
     def count_budgets(self) -> None:
@@ -78,18 +83,30 @@ class Writer:
         """Keep `batch`. On any failure nothing of it is kept, and the error goes on to the caller."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            # Another process may have pruned, or taken a session out.
+            version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            if version != self._data_version:
+                self._data_version = version
+                self.forget_gone()
             added = self._add(batch, price_version)
             self._db.execute("COMMIT")
         except BaseException:
-            self._forget()
+            self.forget()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
         if self.places.full:
-            self._forget()
+            self.forget()
         return added
 
-    def _forget(self) -> None:
+    def forget_gone(self) -> None:
+        """Forget what was remembered of rounds that were pruned and sessions that were purged: there may be more."""
+        self._silenced = None
+        self._gone.forget()
+
+    def forget(self) -> None:
+        """Forget what was remembered of rows: they may be others now."""
+        self.forget_gone()
         self.places.forget()
         self._joiner.forget()
         if self._counters is not None:
@@ -100,7 +117,7 @@ class Writer:
     def _add(self, batch: Batch, price_version: str) -> Added:
         self._look_for_dropped()
         sessions, alerts = self._learn(batch.names) if batch.names else ((), 0)
-        new, known = self._new_rounds(batch.rounds, by_key=batch.origin is not None)
+        new, known = self._new_rounds(self._as_kept(batch.rounds), by_key=batch.origin is not None)
         duplicates = len(batch.rounds) - len(new)
         if new:
             if self._history is not None:
@@ -136,6 +153,22 @@ class Writer:
             'INSERT OR REPLACE INTO checkpoint (id, source, path, "offset", size, position) VALUES (?, ?, ?, ?, ?, ?)',
             [(c.id, c.source, c.path, c.offset, c.size, c.position) for c in batch.checkpoints],
         )
+        for seen in batch.seen:
+            db.execute(
+                "INSERT INTO feed VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET "
+                "format = iif(?2 = '', format, ?2), rounds = rounds + ?3, last_at = max(last_at, ?4), "
+                "missed = missed + (?5 AND missed_at IS NOT ?6), missed_at = ifnull(?6, missed_at), "
+                "missed_path = ifnull(?7, missed_path)",
+                (
+                    seen.source,
+                    seen.format,
+                    len(new),
+                    max((p.round.started_at for _, p in new), default=0),
+                    int(seen.missed_path is not None),
+                    seen.missed_at,
+                    seen.missed_path,
+                ),
+            )
         if batch.as_of is not None:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('as_of', ?)", (batch.as_of,))
         return Added(len(new), duplicates, sessions, alerts)
@@ -219,7 +252,7 @@ class Writer:
                         self._db.execute("DELETE FROM occurrence WHERE file = ?", (id_,))
                 self._db.execute("COMMIT")
             except BaseException:
-                self._forget()
+                self.forget()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -294,12 +327,29 @@ class Writer:
             # Where another round has this id by chance, the round is or will be behind it.
             while (there := taken[rid] if rid in taken else self._key_at(rid, ids)) is not None and there != key:
                 rid = next_id(rid)
+            if there is None and self._gone.has(rid, priced.round):
+                continue
             if there is None:
                 taken[rid] = key
                 new.append((rid, priced))
             else:
                 known.append(rid)
         return new, known
+
+    def _as_kept(self, rounds: Sequence[PricedRound]) -> Sequence[PricedRound]:
+        """The rounds, without what was said where they belong to a session that was purged."""
+        if self._silenced is None:
+            self._silenced = {bytes(row[0]) for row in self._db.execute("SELECT digest FROM silenced")}
+        silenced = self._silenced
+        if not silenced:
+            return rounds
+        kept = []
+        for priced in rounds:
+            r = priced.round
+            names = (r.session_id, *r.session_aliases) if r.session_id is not None else ()
+            quiet = any(name_digest(name) in silenced for name in names)
+            kept.append(PricedRound(without_text(r), priced.cost) if quiet else priced)
+        return kept
 
     def _key_at(self, rid: int, asked: Set[int]) -> bytes | None:
         """The key of the stored round with an id; those of the `asked` ones are known to be free."""

@@ -77,13 +77,13 @@ notify = ["json://localhost:{receiver.port}/told"]
     following = start("ingest", "--config", config, "--data-dir", data)
     try:
         log.write_bytes(b"".join(first))
-        wait_for("the first message", lambda: receiver.got)
+        wait_for("the first message is taken, and that is written down", lambda: sent(data) == [0.5])
         following.send_signal(signal.SIGKILL)
         following.wait()
         following = start("ingest", "--config", config, "--data-dir", data)
         with log.open("ab") as file:
             file.writelines(others)
-        wait_for("the limit is reached", lambda: any(body["type"] == "failure" for _, body in receiver.got))
+        wait_for("so is the second", lambda: sent(data) == [0.5, 1.0])
         following.send_signal(signal.SIGKILL)
         following.wait()
     finally:
@@ -97,6 +97,13 @@ notify = ["json://localhost:{receiver.port}/told"]
     assert told["budgets"][0]["used"]["tokens"] == spent(data)
     assert {alert["share"] for alert in told["alerts"]} == {0.5, 1.0}
     assert all(alert["sent"] == ["json"] for alert in told["alerts"])
+
+
+def sent(folder: Path) -> list[float]:
+    """The shares that everybody was told of, the smallest first."""
+    with closing(SqliteStore(folder, read_only=True)) as store:
+        told = [a.share / 10**6 for a in store.alerts() if {d.state for d in a.deliveries} == {"sent"}]
+    return sorted(told)
 
 
 def _rounds(folder: Path) -> int:

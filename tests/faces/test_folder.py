@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,23 @@ def test_only_a_changed_session_is_written_again(tmp_path: Path) -> None:
     assert after["a.json"] == before["a.json"]
     assert after["b.json"] != before["b.json"]
     assert len(documents(folder.path)["b.json"]["rounds"]) == 2
+
+
+def test_a_budget_that_others_use_changes_no_document(tmp_path: Path) -> None:
+    config = tmp_path / "session-monitor.toml"
+    config.write_text('[[budgets]]\nname = "team"\ntokens = 1_000_000_000\nperiod = "month"\n')
+    log = tmp_path / "access.log"
+    now = dataclasses.replace(DEMO, start=time.time_ns() // 1_000_000, nights=False, pause=1, session_pause=1)
+    records = list(lines(now, seed=3, limit=60))
+    log.write_bytes(b"".join(records[:-1]))
+    words = ("--data-dir", str(tmp_path / "data"), "--log-path", str(log), "--config", str(config))
+    run("export", "--sessions", str(tmp_path / "documents"), *words)
+    (state,) = json.loads(run("budget", "--json", *words)[0])["budgets"]
+    assert state["used"]["tokens"] > 0
+    with log.open("ab") as file:
+        file.write(records[-1])
+    _, told = run("export", "--sessions", str(tmp_path / "documents"), *words)
+    assert told.startswith(("0 of ", "1 of ")), told
 
 
 def test_a_session_that_got_another_name_leaves_no_old_file(tmp_path: Path) -> None:

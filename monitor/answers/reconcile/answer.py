@@ -40,6 +40,7 @@ class Finding(Part):
     input_tokens: int | None = Field(default=None, description="Gateway less transcripts where both counted.")
     output_tokens: int | None = None
     cost: Money | None = None
+    session_guessed: bool | None = Field(default=None, description="The gateway's lines name no session.")
     round_ids: list[str] = Field(default=[], description="For get_round; at most 5.")
 
 
@@ -132,7 +133,7 @@ def _place(ask: Asking, pair: Pair) -> tuple[str | None, str | None, str | None]
     """Day, session, and for calls without a session the consumer."""
     at = pair.seen.started_at
     day = None if at == UNKNOWN_TIME else datetime.fromtimestamp(at / 1000, ask.zone).date().isoformat()
-    session = next((t.session_id for t in (pair.transcript, pair.gateway) if t is not None and t.session_id), None)
+    session = pair.session_id
     return day, session, None if session is not None else pair.seen.consumer
 
 
@@ -180,6 +181,7 @@ def _finding(kind: str, cause: str, calls: list[Pair]) -> Finding:
         input_tokens=input_,
         output_tokens=output,
         cost=None if kind == "counts_differ" else _money(costs),
+        session_guessed=any(pair.guessed is not None for pair in calls) or None,
         round_ids=[pair.seen.key.hex() for pair in calls[:_MOST_ROUNDS]],
     )
 

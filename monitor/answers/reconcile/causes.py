@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from monitor.answers.reconcile.pairs import Pair, same_model
+from monitor.answers.reconcile.pairs import COMPACTION_MS, Pair, compacted_at, same_model
 from monitor.store.base import Testimony
 
 Kind = Literal["gateway_only", "transcript_only", "counts_differ", "cost_differs"]
@@ -42,8 +42,6 @@ CAUSES = {
 }
 
 _SILENCE_MS = 900_000
-#: A summary is written down at most this long after its call began.
-_COMPACTION_MS = 900_000
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -67,8 +65,8 @@ class Findings:
         for pair in pairs:
             if (written := pair.transcript) is not None:
                 self._calls.setdefault(written.session_id, []).append(written.started_at)
-                at = _extra(written).get("compacted_at")
-                if isinstance(at, int):
+                at = compacted_at(written)
+                if at is not None:
                     self._compactions.setdefault(written.session_id, []).append(at)
         for times in self._calls.values():
             times.sort()
@@ -78,7 +76,7 @@ class Findings:
         found = []
         for pair in self._pairs:
             if pair.transcript is None and pair.gateway is not None:
-                found.append(Difference("gateway_only", self._why_not_written(pair.gateway), pair))
+                found.append(Difference("gateway_only", self._why_not_written(pair.gateway, pair.session_id), pair))
             elif pair.gateway is None and pair.transcript is not None:
                 found.append(Difference("transcript_only", self._why_not_logged(pair.transcript), pair))
             elif pair.gateway is not None and pair.transcript is not None:
@@ -89,17 +87,17 @@ class Findings:
                     found.append(Difference("cost_differs", "other_price", pair))
         return found
 
-    def _why_not_written(self, logged: Testimony) -> str:
+    def _why_not_written(self, logged: Testimony, session: str | None) -> str:
         if not self._calls:
             return "no_transcripts"
-        if logged.session_id not in self._calls:
-            return "no_session" if logged.session_id is None else "other_program"
+        if session not in self._calls:
+            return "no_session" if session is None else "other_program"
         if not logged.success or (logged.input_tokens is None and logged.output_tokens is None):
             return "retry"
-        times = self._calls[logged.session_id]
-        for at in self._compactions.get(logged.session_id, ()):
+        times = self._calls[session]
+        for at in self._compactions.get(session, ()):
             between = bisect_left(times, at) - bisect_left(times, logged.started_at + 1)
-            if 0 <= at - logged.started_at <= _COMPACTION_MS and between <= 0:
+            if 0 <= at - logged.started_at <= COMPACTION_MS and between <= 0:
                 return "compaction"
         return "unrecorded"
 

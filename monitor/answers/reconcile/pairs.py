@@ -14,6 +14,9 @@ from monitor.store.base import Testimony
 JoinedBy = Literal["response_id", "counts", "time"]
 #: Without an id the records of one call begin this close together.
 _CLOSE_MS = 120_000
+_AT_ONCE_MS = 2_000
+#: A summary is written down at most this long after its call began.
+COMPACTION_MS = 300_000
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -22,6 +25,16 @@ class Pair(msgspec.Struct, frozen=True):
     gateway: Testimony | None
     transcript: Testimony | None
     joined_by: JoinedBy | None = None
+    #: The session that the call was probably made for, where the gateway's line names none.
+    guessed: str | None = None
+
+    @property
+    def session_id(self) -> str | None:
+        """The session of the call, by what either says, else by a guess."""
+        for told in (self.transcript, self.gateway):
+            if told is not None and told.session_id is not None:
+                return told.session_id
+        return self.guessed
 
     @property
     def seen(self) -> Testimony:
@@ -37,6 +50,7 @@ def pairs(told: Iterable[Testimony]) -> list[Pair]:
     for one in told:
         if one.source in ("higress", "openclaw"):
             by_call.setdefault(one.key, []).append(one)
+    told_by_transcripts = [one for group in by_call.values() for one in group if one.source == "openclaw"]
     found: list[Pair] = []
     gateway: list[Testimony] = []
     transcripts: list[Testimony] = []
@@ -51,9 +65,47 @@ def pairs(told: Iterable[Testimony]) -> list[Pair]:
             transcripts.append(written)
     found += _join(gateway, transcripts, "counts", _same_counts)
     found += _join(gateway, transcripts, "time", _both_without_counts)
-    found += [Pair(one, None) for one in gateway]
+    guess = _Guess(told_by_transcripts)
+    found += [Pair(one, None, guessed=guess.session_of(one)) for one in gateway]
     found += [Pair(None, one) for one in transcripts]
     return sorted(found, key=lambda pair: (pair.seen.started_at, pair.seen.key))
+
+
+class _Guess:
+    """For which session a call was made that names none: one that was summed up, or failed, just then."""
+
+    def __init__(self, transcripts: Iterable[Testimony]) -> None:
+        self._summed_up: list[tuple[int, str]] = []
+        self._failed: list[tuple[int, str]] = []
+        for one in transcripts:
+            if one.session_id is None:
+                continue
+            at = compacted_at(one)
+            if at is not None:
+                self._summed_up.append((at, one.session_id))
+            if not one.success:
+                self._failed.append((one.started_at, one.session_id))
+
+    def session_of(self, logged: Testimony) -> str | None:
+        """The session, or None where several might be meant."""
+        if logged.session_id is not None:
+            return None
+        at = logged.started_at
+        if logged.input_tokens is None and logged.output_tokens is None:
+            # What OpenClaw writes down is the last of several tries, or (2026.7) has the time of the first.
+            tries = [(moment < at, abs(moment - at), session) for moment, session in self._failed]
+            near = [one for one in tries if one[1] <= _CLOSE_MS]
+            return min(near)[2] if near else None
+        summed_up = {session for moment, session in self._summed_up if 0 <= moment - at <= COMPACTION_MS}
+        return summed_up.pop() if len(summed_up) == 1 else None
+
+
+def compacted_at(written: Testimony) -> int | None:
+    """When the conversation was summed up before a call of a transcript; None where it was not."""
+    if written.extra is None or b'"compacted_at"' not in written.extra:
+        return None
+    at = msgspec.json.decode(written.extra).get("compacted_at")
+    return at if isinstance(at, int) else None
 
 
 def _join(
@@ -114,7 +166,12 @@ def _both_without_counts(logged: Testimony, written: Testimony) -> bool:
     return (
         known == (None, None, None, None)
         and (logged.model is None or same_model(logged.model, written.model))
-        and (logged.session_id is not None or logged.success == written.success)
+        # A stream that was cut counts as failed here and as answered there: only its moment tells.
+        and (
+            logged.session_id is not None
+            or logged.success == written.success
+            or abs(logged.started_at - written.started_at) <= _AT_ONCE_MS
+        )
         and _may_be_one(logged, written)
     )
 

@@ -1,4 +1,4 @@
-"""What the commands that ask have in common, and `url` and `doctor`."""
+"""What the commands that ask have in common, and `url`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import click
 
-from monitor.answers import health, links, sessions
+from monitor.answers import links, sessions
 from monitor.answers.base import Answer, Asking, NotFound
 from monitor.config import ConfigError, load
 from monitor.faces.cli import tables
 from monitor.faces.cli.look import say
-from monitor.faces.cli.main import FAILED, USAGE, as_json, common, fail, shown
+from monitor.faces.cli.main import FAILED, USAGE, as_json, common, fail
 from monitor.faces.cli.progress import read_once
 from monitor.faces.cli.strict import check_prices
 from monitor.faces.cli.tables import Column
@@ -118,47 +118,3 @@ def url_command(
     print_answer(answer, json_, lambda: click.echo(answer.url))
     if answer.note and not json_:
         click.echo(answer.note, err=True)
-
-
-@click.command("doctor")
-@common
-@as_json
-@click.pass_context
-def doctor_command(
-    ctx: click.Context, data_dir: Path | None, config: Path | None, log_path: tuple[str, ...], json_: bool
-) -> None:
-    """What is read, what was skipped and why, what is missing, what to do. Exits 1 when something needs doing.
-
-    \b
-    session-monitor doctor
-    session-monitor doctor --json
-    """
-    runtime = opened(data_dir, config, log_path)
-    runtime.catalog()  # what is wrong with price files is told as well
-    answer = health.source_health(runtime.asking(), runtime.standing(), samples=True)
-
-    def report() -> None:
-        rounds, sessions = _count(answer.rounds), _count(answer.sessions)
-        click.echo(f"{rounds} rounds in {sessions} sessions, read up to {answer.as_of or 'nothing yet'}")
-        for source in answer.sources:
-            size = "absent"
-            if source.exists:
-                size = f"{_count(source.size_bytes)} bytes, {_count(source.pending_bytes or 0)} unread"
-            click.echo(f"{shown(source.path)}: {size}")
-            for reason, count in (source.skipped or {}).items():
-                click.echo(f"  {_count(count)} lines skipped: {reason}")
-                sample = (source.samples or {}).get(reason)
-                if sample:
-                    click.echo(f"    such as: {shown(sample)[:200]}")
-            for problem in source.problems:
-                click.echo(f"  {shown(problem)}")
-        for advice in answer.advice:
-            click.echo(f"- {shown(advice)}")
-
-    print_answer(answer, json_, report)
-    if not answer.ok:
-        ctx.exit(FAILED)
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"

@@ -92,6 +92,7 @@ def ingest_command(
                     return
                 new = read_once(ingester)
                 click.echo(f"{new} new rounds", err=True)
+                runtime.do_upkeep()
                 for state in ingester.states:
                     for problem in state.problems:
                         click.echo(f"{problem.path}: {problem.what}", err=True)

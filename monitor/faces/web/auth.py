@@ -163,7 +163,9 @@ class Door:
         if "token" in given and reading and not for_program(scope):
             return self._log_in(scope, given["token"])
         cookies = _cookies(headers)
-        token = self._credentials.logged_in(cookies.get(self._credentials.cookie_name, ""))
+        # Agents send their token; a browser that is logged in must not ask as one for a page of somebody else's.
+        cookie = "" if path.startswith("/mcp") else cookies.get(self._credentials.cookie_name, "")
+        token = self._credentials.logged_in(cookie)
         if token is not None:
             return self._clean(scope, _asker_of(token))
         if not self._house.needs_token:

@@ -45,6 +45,11 @@ class TranscriptFile(msgspec.Struct, frozen=True):
     reset_at: int | None = None
 
     @property
+    def is_live(self) -> bool:
+        """Whether OpenClaw may go on writing it."""
+        return self.path.suffix == ".jsonl"
+
+    @property
     def packed(self) -> bool:
         """Whether it is compressed."""
         return self.path.name.endswith(".zst")

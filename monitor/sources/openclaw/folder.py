@@ -39,7 +39,7 @@ INDEX = Path("sessions") / "sessions.json"
 #: What is found is handed on after so many calls, or so many bytes of records.
 _CALLS, _BYTES = 500, 8 << 20
 #: Sessions of which it is remembered what was said; of others it is read again when they go on.
-_REMEMBERED = 64
+_REMEMBERED, _REMEMBERED_BYTES = 64, 32 << 20
 #: Files of one agent that are watched; others are looked at every few seconds.
 _WATCHED = 32
 _GONE = -1
@@ -172,7 +172,7 @@ class StateFolder:
         """Files that tell when something comes: the databases, the indexes, and the transcripts used last."""
         found = [self.root / "agents"]
         for agent in self.agents():
-            live = [file for file in transcript_files(agent) if file.path.suffix == ".jsonl"]
+            live = [file for file in transcript_files(agent) if file.is_live]
             live.sort(key=lambda file: -file.look.changed)
             found += [agent / DATABASE, agent / INDEX, *(file.path for file in live[:_WATCHED])]
         return found
@@ -315,14 +315,13 @@ class StateFolder:
                 continue
             found.take(entry, known.key_of(transcript.session_id, file.path.name), line.text)
             if found.is_full and not file.packed:
-                self._remember(place, at, transcript)
                 yield self._moved(found, Cursor(*place, at, mark_before(file.path, at)))
                 found = Found()
             elif found.is_full:
                 # How far a packed file was read is only known at its end: what comes again is known by then.
                 yield found
                 found = Found()
-        if not file.packed:
+        if file.is_live:
             self._remember(place, at, transcript)
         mark = b"" if file.packed else mark_before(file.path, at)
         yield self._moved(found, Cursor(*place, at, mark, look.device, look.inode, look.size, look.changed))
@@ -381,8 +380,10 @@ class StateFolder:
     def _remember(self, place: tuple[str, str], at: int, transcript: Transcript) -> None:
         self._open[place] = at, transcript
         self._open.move_to_end(place)
-        while len(self._open) > _REMEMBERED:
-            self._open.popitem(last=False)
+        size = sum(one.size for _, one in self._open.values())
+        while len(self._open) > 1 and (len(self._open) > _REMEMBERED or size > _REMEMBERED_BYTES):
+            _, (_, forgotten) = self._open.popitem(last=False)
+            size -= forgotten.size
 
 
 def _newer(schema: int) -> str:

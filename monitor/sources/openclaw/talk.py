@@ -23,6 +23,8 @@ class Talk:
     """The messages that the next call of a session has before it, as they came one by one."""
 
     def __init__(self) -> None:
+        #: Bytes that are remembered.
+        self.size = 0
         self._messages: list[bytes] = []
         self._base = Position.start()
         self._new: list[bytes] = []
@@ -30,7 +32,7 @@ class Talk:
 
     def anew(self, summary: object = None) -> None:
         """What was said before is not sent any more; after a compaction a summary stands for it."""
-        self._messages, self._new, self._base = [], [], Position.start()
+        self._messages, self._new, self._base, self.size = [], [], Position.start(), 0
         if isinstance(summary, str) and summary:
             self._add({"role": "user", "content": summary})
 
@@ -68,6 +70,7 @@ class Talk:
 
     def _add(self, message: dict[str, Any]) -> None:
         text = encode(message)
+        self.size += len(text)
         self._messages.append(text)
         self._new.append(text)
 

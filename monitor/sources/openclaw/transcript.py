@@ -57,6 +57,11 @@ class Transcript:
         self._compacted: int | None = None
         self._talk = Talk() if keep_content else None
 
+    @property
+    def size(self) -> int:
+        """Bytes of what is remembered of what was said."""
+        return self._talk.size if self._talk is not None else 0
+
     def read(self, record: bytes) -> Call | Passed | None:
         """The next record: a call, why it is none, or None for what is no call in any case."""
         try:

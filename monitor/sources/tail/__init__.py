@@ -16,5 +16,6 @@ from monitor.sources.tail.chunks import Chunk, FileState
 from monitor.sources.tail.follow import LiveSize, Tail, live_size
 from monitor.sources.tail.problems import Problem, in_the_way
 from monitor.sources.tail.rotation import same_log
+from monitor.sources.tail.streams import codec_of
 
-__all__ = ["Chunk", "FileState", "LiveSize", "Problem", "Tail", "in_the_way", "live_size", "same_log"]
+__all__ = ["Chunk", "FileState", "LiveSize", "Problem", "Tail", "codec_of", "in_the_way", "live_size", "same_log"]

@@ -84,6 +84,9 @@ class Tail:
         self._done: dict[tuple[int, int, int, int], History] = {}
         #: A link that moved leaves its old target behind under a name that only the states know.
         self._former_paths: list[str] = []
+        known = list(known)
+        live = [state for state in known if state.path == self._path]
+        self._last_live = max(live, key=lambda state: state.mtime_ns, default=None)
         for state in known:
             history = self._histories.remember(state)
             self._former_paths.append(state.path)
@@ -149,6 +152,17 @@ class Tail:
         """The states that are still of use, as last handed out; a store may delete all others."""
         with self._lock:
             return self._histories.states()
+
+    def vanished(self) -> FileState | None:
+        """The file that was live when this path was last followed, where nothing that is there now continues it.
+
+        What was written to it since then is lost; None also where nothing is there at all.
+        """
+        with self._lock:
+            here = {file.history.id for file in self._files.values() if file.history is not None}
+            if here and self._last_live is not None and self._last_live.id not in here:
+                return self._last_live
+            return None
 
     def problems(self) -> list[Problem]:
         """What stands in the way as of the last pass; empty when all is well."""

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -76,20 +76,38 @@ class History:
             file = self._file(month_of(started_at))
             return None if file is None else file.read(key, started_at, whole=False)
 
-    def erase(self, rounds: Iterable[tuple[bytes, int]]) -> None:
+    def erase(self, rounds: Iterable[tuple[bytes, int]]) -> tuple[int, int]:
         """Remove rounds, each (key, start), and every text that no other round has said, also from the disk.
 
+        Gives how many pieces of their conversations went, and how many stay because others have said the same.
         Takes time in proportion to the months it touches. Raises HistoryError.
         """
         if self._read_only:
             raise RuntimeError("this history was opened for reading only")
+        return self._of_each_month(rounds, Month.erase)
+
+    def shared(self, rounds: Iterable[tuple[bytes, int]]) -> tuple[int, int]:
+        """What `erase` would give. Nothing is erased."""
+        return self._of_each_month(rounds, Month.shared)
+
+    def _of_each_month(
+        self, rounds: Iterable[tuple[bytes, int]], what: Callable[[Month, list[tuple[int, bytes]]], tuple[int, int]]
+    ) -> tuple[int, int]:
         months: dict[str, list[tuple[int, bytes]]] = {}
         for key, started_at in rounds:
             months.setdefault(month_of(started_at), []).append((second_of(started_at), key))
+        gone = stay = 0
         with self._lock:
             for month, part in months.items():
                 if (file := self._file(month)) is not None:
-                    file.erase(part)
+                    found = what(file, part)
+                    gone, stay = gone + found[0], stay + found[1]
+        return gone, stay
+
+    def month(self, month: str) -> Month | None:
+        """The file of a month, for what concerns it alone; None where there is none."""
+        with self._lock:
+            return self._file(month)
 
     def months(self) -> list[str]:
         """The months that are kept, as ``YYYYMM``, oldest first. Rounds without a time are in 197001."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -258,32 +258,106 @@ class Month:
 
     # Erasing
 
-    def erase(self, rounds: Sequence[tuple[int, bytes]]) -> None:
-        """Remove rounds, each (second, key), and what nothing else needs, also from the disk."""
+    def erase(self, rounds: Sequence[tuple[int, bytes]]) -> tuple[int, int]:
+        """Remove rounds, each (second, key), and what nothing else needs, also from the disk.
+
+        Gives how many pieces of their conversations went, and how many stay because other rounds need them.
+        """
+        with self._erasing():
+            led_to: set[int | None] = set()
+            for second, key in rounds:
+                found = self._db.execute(
+                    "SELECT piece FROM round WHERE second = ? AND key = ?", (second, key)
+                ).fetchone()
+                if found is not None:
+                    led_to.add(found[0])
+                    self._remove("second = ? AND key = ?", (second, key))
+            parents = self._parents()
+            reached = _up(led_to, parents)
+            needed = self._collect(parents)
+        self.empty_log()
+        return len(reached - needed), len(reached & needed)
+
+    def erase_before(self, second: int, limit: int) -> int:
+        """Remove up to `limit` rounds of before a second; gives how many there were. Pieces wait for `collect`."""
+        with self._erasing():
+            rows = self._db.execute(
+                "SELECT second, key FROM round WHERE second < ? ORDER BY second LIMIT ?", (second, limit)
+            ).fetchall()
+            for row in rows:
+                self._remove("second = ? AND key = ?", row)
+        return len(rows)
+
+    def count_before(self, second: int) -> int:
+        """How many rounds of before a second there are."""
+        try:
+            with self._transaction("BEGIN"):
+                return int(self._db.execute("SELECT count(*) FROM round WHERE second < ?", (second,)).fetchone()[0])
+        except sqlite3.IntegrityError as error:
+            raise HistoryError(self.path, str(error)) from error
+
+    def collect(self) -> None:
+        """Remove the pieces that no round needs, also from the disk."""
+        with self._erasing():
+            self._collect(self._parents())
+        self.empty_log()
+
+    def shared(self, rounds: Sequence[tuple[int, bytes]]) -> tuple[int, int]:
+        """What `erase` would give, with nothing erased."""
+        try:
+            with self._transaction("BEGIN"):
+                db = self._db
+                led_to: set[int] = set()
+                others: set[int] = set()
+                mine = set(rounds)
+                for second, key, piece in db.execute("SELECT second, key, piece FROM round WHERE piece IS NOT NULL"):
+                    (led_to if (second, bytes(key)) in mine else others).add(piece)
+                parents = self._parents()
+                reached = _up(led_to, parents)
+                return len(reached - _up(others, parents)), len(reached & _up(others, parents))
+        except sqlite3.IntegrityError as error:
+            raise HistoryError(self.path, str(error)) from error
+
+    def unused(self) -> float:
+        """The share of the file that holds nothing."""
+        free, pages = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+        return float(free / max(1, pages))
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that no unused page is left in it."""
+        try:
+            self._db.execute("VACUUM")
+        except sqlite3.Error as error:
+            raise HistoryError(self.path, str(error)) from error
+        self.empty_log()
+
+    def empty_log(self) -> bool:
+        """Empty SQLite's log, which still has pages as they were; False where a reader keeps it from that."""
+        (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    @contextmanager
+    def _erasing(self) -> Iterator[None]:
         try:
             with self._transaction("BEGIN IMMEDIATE"):
-                self._erase(rounds)
+                yield
                 self._db.execute("UPDATE erased SET times = times + 1")
         except sqlite3.IntegrityError as error:
             raise HistoryError(self.path, str(error)) from error
-        # Until it is emptied, the log still has the pages as they were.
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
-    def _erase(self, rounds: Sequence[tuple[int, bytes]]) -> None:
+    def _remove(self, which: str, values: tuple[object, ...]) -> None:
+        self._db.execute(f"DELETE FROM said WHERE seq = (SELECT said FROM round WHERE {which})", values)
+        self._db.execute(f"DELETE FROM round WHERE {which}", values)
+
+    def _parents(self) -> dict[int, int | None]:
+        return dict(self._db.execute("SELECT seq, parent FROM piece"))
+
+    def _collect(self, parents: dict[int, int | None]) -> set[int]:
+        """Remove pieces that no round needs; gives the ones that stay."""
         db = self._db
-        for second, key in rounds:
-            db.execute(
-                "DELETE FROM said WHERE seq = (SELECT said FROM round WHERE second = ? AND key = ?)",
-                (second, key),
-            )
-            db.execute("DELETE FROM round WHERE second = ? AND key = ?", (second, key))
-        parents: dict[int, int | None] = dict(db.execute("SELECT seq, parent FROM piece"))
-        needed: set[int] = set()
-        for (seq,) in db.execute("SELECT DISTINCT piece FROM round WHERE piece IS NOT NULL"):
-            at: int | None = seq
-            while at is not None and at not in needed:
-                needed.add(at)
-                at = parents.get(at)
+        needed = _up(
+            (seq for (seq,) in db.execute("SELECT DISTINCT piece FROM round WHERE piece IS NOT NULL")), parents
+        )
         db.executemany("DELETE FROM piece WHERE seq = ?", [(seq,) for seq in parents if seq not in needed])
         # A piece that is still needed may carry the answer of a round that is not.
         speaking = {seq for (seq,) in db.execute("SELECT piece FROM round WHERE said IS NULL")}
@@ -300,3 +374,15 @@ class Month:
             else:
                 payload = Payload(row.payload.messages, said, row.payload.holes)
             db.execute("UPDATE piece SET z = ? WHERE seq = ?", (self._pack(payload)[0], seq))
+        return needed
+
+
+def _up(pieces: Iterable[int | None], parents: dict[int, int | None]) -> set[int]:
+    """`pieces` and all that come before them."""
+    found: set[int] = set()
+    for seq in pieces:
+        at = seq
+        while at is not None and at not in found:
+            found.add(at)
+            at = parents.get(at)
+    return found

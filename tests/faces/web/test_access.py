@@ -478,6 +478,13 @@ def test_another_site_changes_nothing(owner: httpx2.Client, headers: dict[str, s
         assert "set-cookie" not in answer.headers
 
 
+def test_a_cookie_opens_no_mcp(stranger: httpx2.Client, served: Served) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    stranger.get("/", params={"token": served.token})
+    assert stranger.get("/api/sessions").status_code == 200
+    assert stranger.post("/mcp", json=call, headers={"origin": "http://localhost:3000"}).status_code == 401
+
+
 @pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
 def test_another_site_gets_no_mcp(owner: httpx2.Client, headers: dict[str, str]) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -502,7 +509,7 @@ def test_another_site_may_lead_here_and_not_embed_or_read_us(owner: httpx2.Clien
 def test_every_answer_carries_the_headers_that_keep_a_page_safe(owner: httpx2.Client, path: str) -> None:
     headers = owner.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
     assert "access-control-allow-origin" not in headers

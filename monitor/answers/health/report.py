@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import msgspec
 from pydantic import Field
 
 from monitor.answers.base import NO_MODEL, Answer, Asking, Part, added
+from monitor.answers.health.standing import Standing
+from monitor.answers.quality import silent_meters
 
 #: Skipped lines that are in order: traffic without a model, empty lines; in transcripts calls that a fork copied,
 #: and what OpenClaw wrote itself.
 _NORMAL_REASONS = frozenset(("non_ai", "blank", "copied", "own"))
 _FOREIGN_ADVICE = "lines of another program are in this file; that is normal for Higress' all-in-one gateway.log"
-
-
-class SourceStanding(msgspec.Struct, frozen=True):
-    """What the runtime knows of a source besides what is stored."""
-
-    source: str
-    kind: str
-    exists: bool
-    size: int
-    pending_bytes: int
-    problems: tuple[str, ...] = ()
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """How a process stands when it is asked for the health of its sources."""
-
-    sources: tuple[SourceStanding, ...]
-    #: Some process reads the logs.
-    ingesting: bool
-    #: Why what was read can't be kept, in words.
-    failure: str | None = None
-    problems: tuple[str, ...] = ()
-    #: Worth knowing, and no fault of what is running.
-    notes: tuple[str, ...] = ()
-    version: str = ""
 
 
 class SourceReport(Part):
@@ -68,7 +45,12 @@ class SourceHealth(Answer):
 
 
 def source_health(ask: Asking, standing: Standing, *, samples: bool = False) -> SourceHealth:
-    """The report on all sources; `samples` shows the beginnings of lines that could not be read."""
+    """The report on all sources, in short; `samples` shows the beginnings of lines that could not be read."""
+    return SourceHealth(**facts(ask, standing, samples=samples))
+
+
+def facts(ask: Asking, standing: Standing, *, samples: bool) -> dict[str, Any]:
+    """The fields of the report; `samples` shows the beginnings of lines that could not be read."""
     skipped: dict[str, dict[str, int]] = {}
     beginnings: dict[str, dict[str, str]] = {}
     for line in ask.store.skipped():
@@ -93,19 +75,20 @@ def source_health(ask: Asking, standing: Standing, *, samples: bool = False) -> 
         for source in standing.sources
     ]
     advice = _advice(standing, reports, rounds, nameless, unpriced)
+    advice += silent_meters(ask, [source.kind for source in standing.sources])
     ok = standing.failure is None and not any(report.problems for report in reports) and not standing.problems
-    return SourceHealth(
-        ok=ok and bool(reports) and all(report.exists for report in reports),
-        ingesting=standing.ingesting,
-        rounds=rounds,
-        sessions=ask.store.session_count(),
-        rounds_without_session=nameless or None,
-        unpriced_models=unpriced,
-        sources=reports,
-        advice=advice,
-        version=standing.version or None,
+    return {
+        "ok": ok and bool(reports) and all(report.exists for report in reports),
+        "ingesting": standing.ingesting,
+        "rounds": rounds,
+        "sessions": ask.store.session_count(),
+        "rounds_without_session": nameless or None,
+        "unpriced_models": unpriced,
+        "sources": reports,
+        "advice": advice,
+        "version": standing.version or None,
         **ask.freshness,
-    )
+    }
 
 
 def _advice(
@@ -125,6 +108,11 @@ def _advice(
     for report in reports:
         if not report.exists:
             advice.append(f"{report.path} does not exist yet; it is read as soon as it appears.")
+        elif report.size_bytes == 0 and rounds == 0 and report.kind == "usage":
+            advice.append(
+                f"{report.path} has no usage records yet: `session-monitor record`, `monitor.get_usage_monitor()` in "
+                "Python and POST /api/usage/records write them."
+            )
         elif report.size_bytes == 0 and rounds == 0:
             advice.append(
                 f"{report.path} is empty. Higress' all-in-one image without its O11Y suite leaves access.log empty and "
