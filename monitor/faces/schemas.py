@@ -41,7 +41,7 @@ _MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "watch": _of("pulse", "Pulse"),
     "export": _of("report", "FinOpsReport"),
     "url": _of("links", "SessionLink"),
-    "doctor": _of("health", "SourceHealth"),
+    "doctor": _of("health", "Diagnosis"),
     "budget": _of("budgets", "Budgets"),
     "prune": _of("retention", "Pruning"),
     "prune-session": _of("retention", "Purging"),
