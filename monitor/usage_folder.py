@@ -168,7 +168,7 @@ class UsageFolder:
         origin = origin_of(self.path, day)
         removed = self._store.remove(origin, checkpoints=[c.id for c in checkpoints])
         if removed.rounds:
-            log.warning("%s %s: its %d records are taken out of every figure", origin, why, removed.rounds)
+            log.warning("%s %s: its records (%d) are taken out of every figure", origin, why, removed.rounds)
 
     def _forget(self, day: str) -> None:
         for path in [path for path in self._logs if path.name.startswith(day)]:

@@ -15,7 +15,6 @@ from monitor.answers.base import (
     Asking,
     Combined,
     Money,
-    NotFound,
     Part,
     Reported,
     Unpriced,
@@ -30,6 +29,7 @@ from monitor.answers.base import (
 )
 from monitor.answers.budgets import SessionBudget, own_budget, session_budget
 from monitor.answers.course import MOST_ROUNDS, Course, course
+from monitor.answers.errors import NotFound
 from monitor.answers.keys import key_patterns
 from monitor.answers.periods import instant
 from monitor.answers.subagents import Subagents, subagents

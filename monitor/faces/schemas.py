@@ -37,6 +37,7 @@ _MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "overview": _of("overview", "SpendOverview"),
     "compare": _of("comparison", "Comparison"),
     "anomalies": _of("anomalies.base", "Anomalies"),
+    "reconcile": _of("reconcile.answer", "Reconciliation"),
     "watch": _of("pulse", "Pulse"),
     "export": _of("report", "FinOpsReport"),
     "url": _of("links", "SessionLink"),
@@ -45,6 +46,8 @@ _MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "prices": _of("prices", "Prices"),
     "prices-model": _of("prices", "ModelPrice"),
     "prices-missing": _of("prices", "MissingPrices"),
+    "prices-apply": _of("repricing", "AppliedPrices"),
+    "prices-update": _of("prices", "PriceUpdate"),
 }
 NAMES = tuple(_MADE)
 

@@ -31,7 +31,7 @@ class StoreError(Exception):
 
 
 class OlderStore(StoreError):
-    """An older version made the store; it can be asked once it was opened for writing, which brings it up to date."""
+    """An older version made the store: it can't be asked until it was opened for writing, which updates it."""
 
 
 class UnknownCursor(ValueError):

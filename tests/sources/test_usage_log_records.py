@@ -53,7 +53,7 @@ def test_what_is_given_stays_and_a_given_cost_is_marked() -> None:
 
 
 def test_unknown_counts_and_prices_stay_unknown() -> None:
-    whole = completed({"model": "never-heard-of"}, PRICES.of)
+    whole = completed({"model": "never-heard-of", "user_id": "", "function": None}, PRICES.of)
     assert set(whole) == {"id", "timestamp", "model"}
 
 
@@ -61,7 +61,8 @@ def test_unknown_counts_and_prices_stay_unknown() -> None:
     ("fields", "what"),
     [
         ({}, "model is missing"),
-        ({"model": ""}, "model is ''"),
+        ({"model": ""}, "model is missing"),
+        ({"model": " "}, "model is ' '"),
         ({"model": None}, "model is missing"),
         ({"model": ["m"]}, r"model is \['m'\]"),
         ({"model": "m", "tokens": 1}, "'tokens' is no field of a usage record: use id, timestamp"),

@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from monitor.answers import retention
-from monitor.answers.base import Answer, NotFound
+from monitor.answers.base import Answer
+from monitor.answers.errors import NotFound
 from monitor.faces.cli.ask import opened, print_answer
 from monitor.faces.cli.main import NOT_FOUND, USAGE, as_json, common, fail, shown
 from monitor.runtime import STDIN

@@ -16,8 +16,9 @@ from pydantic_core import to_json
 from monitor.answers import comparison, health, links, overview, rounds, sessions, spenders, stats
 from monitor.answers.anomalies.base import Anomalies
 from monitor.answers.anomalies.find import find_anomalies as anomalies_of
-from monitor.answers.base import Answer, Asking, BadQuestion, NotFound
+from monitor.answers.base import Answer, Asking
 from monitor.answers.comparison import Comparison
+from monitor.answers.errors import BadQuestion, NotFound
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
 from monitor.answers.overview import SpendOverview

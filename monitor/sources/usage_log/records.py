@@ -46,7 +46,8 @@ def completed(record: Mapping[str, Any], price: Price | None = None) -> dict[str
         check = _CHECKS.get(name)
         if check is None:
             raise BadRecord(f"{str(name)[:60]!r} is no field of a usage record: use {', '.join(MAPPED)}")
-        if value is not None:
+        # Programs pass empty texts for what they don't know.
+        if value is not None and value != "":
             whole[name] = check(name, value)
     _check_parts(whole)
     if "model" not in whole:
