@@ -34,7 +34,9 @@ from monitor.store.base import StoreError, UnknownCursor
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 #: Parts whose fields the schemas name once, or that explain themselves: a round in get_round, counts in the rows beside
 #: the totals, what is told of a trend or a change.
-BRIEF = frozenset({"AverageDay", "BudgetState", "Changes", "Combined", "Course", "Reported", "RoundRow", "Totals"})
+BRIEF = frozenset(
+    {"AverageDay", "BudgetState", "Changes", "Combined", "Course", "Reported", "RoundRow", "Totals", "Unpriced"}
+)
 _A = TypeVar("_A", bound=Answer)
 _F = TypeVar("_F", bound=Callable[..., object])
 
