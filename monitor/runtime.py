@@ -418,7 +418,7 @@ class Runtime:
             max_rotate=settings.max_rotate,
             keep_content=keep_content,
             reader=reader,
-            lines_kept_by=self._spool(settings.path, writer),
+            lines_kept_by=self._spool(settings.path, writer) if settings.kind == "higress" else None,
             origin=name if settings.kind == "usage" else None,
         )
 
