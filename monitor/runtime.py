@@ -36,7 +36,7 @@ from monitor.config import (
     is_openclaw,
     openclaw_folders,
 )
-from monitor.store.base import Added, RepricedRounds, SessionQuery, Store
+from monitor.store.base import Added, OlderStore, RepricedRounds, SessionQuery, Store, StoreError
 from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
@@ -138,7 +138,12 @@ class Runtime:
 
     def _remembered(self) -> list[SourceSettings]:
         """The sources that the data directory already follows, read as they were."""
-        how = self.store.followed()
+        try:
+            how = self.store.followed()
+        except OlderStore:
+            # After an upgrade: what is followed stands in tables that have to be brought up to date first.
+            self._bring_up_to_date()
+            how = self.store.followed()
         found = []
         for name in self.store.sources():
             kind, settings = how.get(name, ("higress", b"{}"))
@@ -148,6 +153,21 @@ class Runtime:
                 # Written by another version of this program.
                 log.warning("%s is not followed: name it in the configuration", name)
         return found
+
+    def _bring_up_to_date(self) -> None:
+        """Give the tables of an older version what is new in them.
+
+        Raises:
+            StoreError: a process of the older version ingests, or the store can't be used.
+        """
+        try:
+            with self._lock():
+                SqliteStore(self.folder, keep_content=False).close()
+        except TimeoutError:
+            raise StoreError(
+                f"{self.folder} is of an older version of this program, and a process of that version reads the logs: "
+                "stop it (`session-monitor service status` tells whether it is the service), then start this one"
+            ) from None
 
     def usage_folder(self) -> Path:
         """Where usage records go that are given to this program: the first folder of them that is followed.
@@ -398,7 +418,7 @@ class Runtime:
             max_rotate=settings.max_rotate,
             keep_content=keep_content,
             reader=reader,
-            lines_kept_by=self._spool(settings.path, writer),
+            lines_kept_by=self._spool(settings.path, writer) if settings.kind == "higress" else None,
             origin=name if settings.kind == "usage" else None,
         )
 

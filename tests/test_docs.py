@@ -21,6 +21,7 @@ from monitor.answers.comparison import Comparison
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
 from monitor.answers.overview import SpendOverview
+from monitor.answers.reconcile import Reconciliation
 from monitor.answers.rounds import OneRound
 from monitor.answers.sessions import Session
 from monitor.answers.spenders import TopSpenders
@@ -245,6 +246,7 @@ def test_the_answers_shown_have_the_fields_of_their_kind() -> None:
     """Every field of an example for agents is one that the answer has."""
     kinds = (
         Session, OneRound, TopSpenders, ModelStats, SessionLink, SourceHealth, SpendOverview, Comparison, Anomalies,
+        Reconciliation,
     )  # fmt: skip
     examples = [json.loads(b.text) for b in blocks("json") if b.page == "docs/agents.md"]
     shown = set()

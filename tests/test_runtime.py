@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
-from monitor.config import ADDRESS_NAME, ConfigError, load
+from monitor.config import ADDRESS_NAME, LOCK_NAME, ConfigError, load
 from monitor.prices import updates
 from monitor.prices.catalog import Catalog
 from monitor.rounds import Usage
 from monitor.runtime import Runtime
 from monitor.samples import DEMO, lines
+from monitor.store import schema
+from monitor.store.base import StoreError
+from monitor.store.sqlite import DATABASE
 from tests.helpers import script, wait_for
 from tests.prices.published import as_file, published
 
@@ -53,6 +59,37 @@ def served(runtime: Runtime) -> bool:
 
 def rounds(runtime: Runtime) -> int:
     return sum(part.counts.rounds for part in runtime.store.slices())
+
+
+@pytest.fixture
+def older(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A data directory that the first version made, which had read a log up to its middle."""
+    folder.write(folder.records[:30])
+    with folder.runtime().ingesting() as ingester:
+        ingester.once()
+    with closing(sqlite3.connect(folder.data / DATABASE)) as db:
+        read_up_to = db.execute('SELECT id, source, path, "offset", size, position FROM checkpoint').fetchall()
+    folder.opened.pop().close()
+    shutil.rmtree(folder.data)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        patch.setattr(schema, "VERSION", 1)
+        with closing(schema.connect(folder.data / DATABASE, read_only=False)) as db:
+            db.executemany("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)", read_up_to)
+    return folder
+
+
+def test_after_an_upgrade_what_was_followed_is_read_on(older: Folder) -> None:
+    older.write(older.records[30:])
+    older.opened.append(runtime := Runtime(load(None, data_dir=older.data)))
+    assert [source.path for source in runtime.sources()] == [older.log]
+    with runtime.ingesting() as ingester:
+        assert ingester.once() == sum(b'"ai_log":"{' in line for line in older.records[30:])
+
+
+def test_while_the_older_version_still_runs_an_upgrade_says_so(older: Folder) -> None:
+    with FileLock(older.data / LOCK_NAME), pytest.raises(StoreError, match="older version"):
+        Runtime(load(None, data_dir=older.data)).sources()
 
 
 def test_one_process_ingests_and_another_takes_over_when_it_is_gone(folder: Folder) -> None:

@@ -24,14 +24,6 @@ NO_MODEL = "(no model)"
 Money = dict[str, float]
 
 
-class NotFound(LookupError):
-    """There is no such thing; the message says what is near and what to ask next."""
-
-
-class BadQuestion(ValueError):
-    """The question can't be understood; the message says how to ask it."""
-
-
 class Asking(msgspec.Struct, frozen=True):
     """Everything that a question needs: the store, how fresh it is, and how to show things."""
 

@@ -13,7 +13,6 @@ from monitor.answers.amounts import money, quoted
 from monitor.answers.base import (
     Answer,
     Asking,
-    BadQuestion,
     Money,
     Part,
     Unpriced,
@@ -27,6 +26,7 @@ from monitor.answers.base import (
     unpriced,
 )
 from monitor.answers.elsewhere import Work, of_rounds, of_sums
+from monitor.answers.errors import BadQuestion
 from monitor.answers.periods import last_days
 from monitor.answers.sessions import find
 from monitor.budgets import Exchange

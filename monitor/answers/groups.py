@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from monitor.answers.base import Answer, Asking, BadQuestion, Unpriced, added, rfc3339, share, unpriced
+from monitor.answers.base import Answer, Asking, Unpriced, added, rfc3339, share, unpriced
+from monitor.answers.errors import BadQuestion
 from monitor.answers.stats import Figures, Totals, figures, period
 from monitor.store.base import Dimension, Slice, spend
 

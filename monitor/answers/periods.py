@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from monitor.answers.base import BadQuestion
+from monitor.answers.errors import BadQuestion
 
 _AGO = re.compile(r"(\d{1,5})\s*([smhdw])")
 #: What can be shown as a time; no round is from before or behind that.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from monitor.answers.base import Answer, Asking, NotFound, rfc3339
+from monitor.answers.base import Answer, Asking, rfc3339
+from monitor.answers.errors import NotFound
 from monitor.answers.sessions import find
 from monitor.store.base import Bounds, Pruned, Purged
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from monitor.answers.base import Answer, Asking, BadQuestion, NotFound
+from monitor.answers.base import Answer, Asking
+from monitor.answers.errors import BadQuestion, NotFound
 from monitor.answers.sessions import RoundRow, find, matches, round_row
 
 #: How many rounds are put together at a time; a session may have any number.

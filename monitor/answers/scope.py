@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import msgspec
 
-from monitor.answers.base import BadQuestion
+from monitor.answers.errors import BadQuestion
 from monitor.budgets import BudgetSum
 from monitor.store.base import (
     Added,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from monitor.answers.base import Asking, Money, Part, added, costs
 from monitor.store.base import SessionRecord, Slice
 
@@ -18,16 +16,17 @@ class Figures(Part):
     total_input_tokens: int | None = None
     total_output_tokens: int | None = None
     total_tokens: int | None = None
-    cost: Money | None = Field(default=None, description="Per currency; absent when nothing has a price.")
+    cost: Money | None = None
 
 
 class Subagents(Part):
     """The sessions that a session started, and what it cost with them."""
 
     count: int
-    sessions: list[str] = Field(default=[], description="Their ids, at most 20.")
-    alone: Figures | None = Field(default=None, description="The sub-agents without the session itself.")
-    together: Figures = Field(description="The session with its sub-agents.")
+    #: Their ids, at most 20.
+    sessions: list[str] = []
+    #: The session with its sub-agents.
+    together: Figures
 
 
 def subagents(ask: Asking, record: SessionRecord, since: int | None = None) -> Subagents:
@@ -40,7 +39,6 @@ def subagents(ask: Asking, record: SessionRecord, since: int | None = None) -> S
     return Subagents(
         count=len(found),
         sessions=[one.session_id or "" for one in found[:_NAMED]],
-        alone=_figures(below) if found else None,
         together=_figures([*record.slices, *below]),
     )
 

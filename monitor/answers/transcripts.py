@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from monitor.answers.amounts import money
-from monitor.answers.base import Asking, BadQuestion
+from monitor.answers.base import Asking
+from monitor.answers.errors import BadQuestion
 from monitor.answers.rounds import each_round
 from monitor.answers.sessions import RoundRow, find, matches
 

@@ -17,7 +17,6 @@ from monitor.answers.base import (
     NO_MODEL,
     Answer,
     Asking,
-    BadQuestion,
     Money,
     Part,
     Unpriced,
@@ -32,6 +31,7 @@ from monitor.answers.base import (
     shown,
     unpriced,
 )
+from monitor.answers.errors import BadQuestion
 from monitor.answers.periods import last_days, midnight, today
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Bucket, Call, Slice, spend

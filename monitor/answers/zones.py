@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from monitor.answers.base import Asking, BadQuestion
+from monitor.answers.base import Asking
+from monitor.answers.errors import BadQuestion
 
 
 def named_zone(ask: Asking, timezone: str) -> Asking:

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import msgspec
 
 from monitor.answers import documents
-from monitor.answers.base import Asking, NotFound
+from monitor.answers.base import Asking
+from monitor.answers.errors import NotFound
 from monitor.answers.sessions import get_session
 from monitor.config import ConfigError
 from monitor.faces.files import write_whole

@@ -37,14 +37,20 @@ _MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "overview": _of("overview", "SpendOverview"),
     "compare": _of("comparison", "Comparison"),
     "anomalies": _of("anomalies.base", "Anomalies"),
+    "reconcile": _of("reconcile.answer", "Reconciliation"),
     "watch": _of("pulse", "Pulse"),
     "export": _of("report", "FinOpsReport"),
     "url": _of("links", "SessionLink"),
-    "doctor": _of("health", "SourceHealth"),
+    "doctor": _of("health", "Diagnosis"),
     "budget": _of("budgets", "Budgets"),
+    "prune": _of("retention", "Pruning"),
+    "prune-session": _of("retention", "Purging"),
+    "archive": _of("retention", "Archived"),
     "prices": _of("prices", "Prices"),
     "prices-model": _of("prices", "ModelPrice"),
     "prices-missing": _of("prices", "MissingPrices"),
+    "prices-apply": _of("repricing", "AppliedPrices"),
+    "prices-update": _of("prices", "PriceUpdate"),
 }
 NAMES = tuple(_MADE)
 

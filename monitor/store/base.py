@@ -30,6 +30,10 @@ class StoreError(Exception):
     """The store can't be used; the message names the file and the way out."""
 
 
+class OlderStore(StoreError):
+    """An older version made the store: it can't be asked until it was opened for writing, which updates it."""
+
+
 class UnknownCursor(ValueError):
     """A page cursor that this store did not give out."""
 

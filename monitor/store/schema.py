@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from monitor.store.base import StoreError
+from monitor.store.base import OlderStore, StoreError
 
 #: Marks the file as ours (``file`` and ``PRAGMA application_id`` show it).
 APPLICATION_ID = 0x41534D31
@@ -381,7 +381,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
                 if version == 0:
                     raise FileNotFoundError(path)  # another process is about to make the tables
                 if version < VERSION:
-                    raise StoreError(
+                    raise OlderStore(
                         f"{path} has schema version {version}, this program needs {VERSION}: "
                         "start `session-monitor ingest` or `serve` once, which brings it up to date"
                     )

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 
-from monitor.answers.base import Asking, BadQuestion, NotFound
+from monitor.answers.base import Asking
 from monitor.answers.comparison import MOST_MODELS, WELL_KNOWN, ComparedModel, Comparison, compare_models
+from monitor.answers.errors import BadQuestion, NotFound
 from monitor.budgets import BudgetBook, Exchange
 from monitor.prices.catalog import Catalog
 from monitor.prices.money import Cost

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.answers.base import Asking, BadQuestion
+from monitor.answers.base import Asking
+from monitor.answers.errors import BadQuestion
 from monitor.answers.overview import LEAST_DAYS, cut, spend_overview
 from monitor.answers.stats import Totals
 from monitor.budgets import Budget, BudgetBook, Exchange, Limit

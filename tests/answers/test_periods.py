@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.answers.base import BadQuestion, rfc3339
+from monitor.answers.base import rfc3339
+from monitor.answers.errors import BadQuestion
 from monitor.answers.periods import instant, last_days
 
 NOW = datetime(2026, 3, 29, 12, 0, tzinfo=UTC)

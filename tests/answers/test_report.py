@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.answers.base import Asking, BadQuestion
+from monitor.answers.base import Asking
+from monitor.answers.errors import BadQuestion
 from monitor.answers.report import report
 from monitor.prices.money import Cost
 from monitor.rounds import Usage

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from monitor.answers import rounds, sessions, spenders, stats, summary, transcripts, usage
 from monitor.answers.anomalies.find import find_anomalies
-from monitor.answers.base import Asking, NotFound
+from monitor.answers.base import Asking
 from monitor.answers.budgets import budgets
 from monitor.answers.comparison import compare_models
+from monitor.answers.errors import NotFound
 from monitor.answers.overview import spend_overview
 from monitor.answers.scope import NotOpen, Scope, ScopedStore, exactly
 from monitor.prices.catalog import Catalog

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.answers import documents
-from monitor.answers.base import BadQuestion, NotFound
+from monitor.answers.errors import BadQuestion, NotFound
 from monitor.answers.rounds import each_round, get_round, rounds_of
 from monitor.answers.sessions import get_session, last_reset, list_sessions
 from monitor.rounds import UNKNOWN_TIME, Usage

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.answers import amounts, words
-from monitor.answers.base import BadQuestion
+from monitor.answers.errors import BadQuestion
 from monitor.answers.health import SourceStanding, Standing, source_health
 from monitor.answers.links import session_url
 from monitor.answers.prices import prices_in_use

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.answers.base import NotFound
+from monitor.answers.errors import NotFound
 from monitor.answers.sessions import get_session
 from monitor.answers.trends import session_trend, thinned
 from monitor.prices.money import Cost

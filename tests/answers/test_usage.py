@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.answers.base import Asking, BadQuestion
+from monitor.answers.base import Asking
+from monitor.answers.errors import BadQuestion
 from monitor.answers.usage import cost_trend, daily, hourly, monthly, slow, top_users
 from monitor.config import ConfigError, load
 from monitor.rounds import UNKNOWN_TIME, Usage

@@ -107,10 +107,10 @@ def test_purging_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
     shutil.copytree(data, copy)
     at_work = 0
     for _ in range(KILLS):
-        at_work += killed(["purge", counts], copy, chance.randrange(3, 90))
+        at_work += killed(["purge", counts], copy, chance.randrange(3, 50))
         with closing(SqliteStore(copy, read_only=True)) as store:
             assert store.verify() == []
-    assert at_work > KILLS / 3
+    assert at_work >= 3
     assert not killed(["purge", counts], copy, 1 << 20)
     rounds = expected.sessions["agent:main:main"].rounds if counts == "counts too" else 0
     again = tmp_path / "again.log"

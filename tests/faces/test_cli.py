@@ -171,7 +171,9 @@ def test_a_log_that_was_rotated_since_is_read_before_an_answer(place: Place) -> 
 
 def test_a_directory_in_place_of_a_log_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "folder.log").mkdir()
-    out, _ = run("doctor", "--data-dir", tmp_path / "other", "--log-path", tmp_path / "folder.log", code=1)
+    config = tmp_path / "session-monitor.toml"
+    config.write_text('[[sources]]\nkind = "higress"\npath = "folder.log"\n')
+    out, _ = run("doctor", "--data-dir", tmp_path / "other", "--config", config, code=1)
     assert "not a regular file" in out
 
 

@@ -97,8 +97,9 @@ def test_every_example_works(made: Path, tmp_path: Path, name: str, line: str) -
     folder = tmp_path / "home"
     shutil.copytree(made, folder)
     (folder / ".cursor").mkdir()
-    # The log of an example is that of the test.
-    words = ["access.log" if word == "/var/log/proxy/access.log" else word for word in words]
+    # The log of an example is that of the test, and its folders are in the test's; a segment of lines is a log, too.
+    words = ["access.log" if word == "/var/log/proxy/access.log" or word.endswith(".zst") else word for word in words]
+    words = [f"{folder}{word}" if word.startswith("/backup") else word for word in words]
     done = called(folder, *words, *_ENDING.get(name, []))
     assert done.returncode in ({1} if line == _FETCHING else _CODES.get(name, {0})), done.stderr
     assert "Traceback" not in done.stderr

@@ -6,9 +6,11 @@ import json
 import re
 from typing import Any
 
+import click
 import pytest
 from jsonschema import Draft202012Validator
 
+from monitor.faces.cli.main import cli
 from monitor.faces.schemas import NAMES, schema
 from tests.faces.place import Place, sampled
 from tests.helpers import run
@@ -22,14 +24,20 @@ PRINTED = {
     "overview": ("overview",),
     "compare": ("compare", "agent:main:main"),
     "anomalies": ("anomalies", "--days", "31"),
+    "reconcile": ("reconcile", "--days", "30"),
     "watch": ("watch", "--count", "1", "--budget", "1000"),
     "export": ("export", "-", "--days", "3000"),
     "url": ("url", "agent:main:main"),
     "doctor": ("doctor",),
     "budget": ("budget",),
+    "prune": ("prune", "--older-than", "1"),
+    "prune-session": ("prune", "--session", "agent:main:main"),
+    "archive": ("archive", "--to", "segments-that-are-not-written"),
     "prices": ("prices",),
     "prices-model": ("prices", "gpt-4o"),
     "prices-missing": ("prices", "missing"),
+    "prices-apply": ("prices", "apply"),
+    "prices-update": ("prices", "update", "--remove"),
 }
 
 
@@ -48,6 +56,14 @@ def printed(place: Place, *words: str) -> Any:
 
 def test_every_schema_has_an_answer_that_it_is_held_against() -> None:
     assert PRINTED.keys() == set(NAMES)
+
+
+def test_every_answer_of_a_command_has_a_schema() -> None:
+    """Receipts of what was changed, and states of the machine, are no answers about the figures."""
+    with click.Context(cli) as context:
+        commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    printing = {name for name, c in commands.items() if c and any("--json" in p.opts for p in c.params)}
+    assert printing - {"record", "reset"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", PRINTED)

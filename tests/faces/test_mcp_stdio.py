@@ -79,6 +79,9 @@ async def test_both_channels_carry_the_same_object(place: Place, mode: Mode) -> 
         ("compare_models", {"session_id": SESSION, "models": ["gpt-5-mini", "nobody's"]}),
         ("find_anomalies", {}),
         ("find_anomalies", {"days": 31, "limit": 3}),
+        ("get_session", {"session_id": SESSION, "include_subagents": True}),
+        ("reconcile", {}),
+        ("reconcile", {"days": 366, "limit": 3}),
         ("session_url", {"session_id": SESSION}),
         ("source_health", {}),
     ]
@@ -147,6 +150,7 @@ async def test_every_tool_is_read_only_and_says_what_it_takes(place: Place) -> N
         "spend_overview",
         "compare_models",
         "find_anomalies",
+        "reconcile",
         "session_url",
         "source_health",
     ]

@@ -303,6 +303,16 @@ def test_files_that_repeat_transcripts_are_not_read(tmp_path: Path, name: str) -
     assert calls(StateFolder(tmp_path)) == []
 
 
+def test_links_that_lead_elsewhere_are_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(jsonl(header(ID), answered("a1")))
+    folder = sessions(tmp_path / "state")
+    (folder / f"{ID}.jsonl").symlink_to(elsewhere)
+    os.mkfifo(folder / f"{OTHER}.jsonl")
+    [*found] = steps(StateFolder(tmp_path / "state"))
+    assert found == []
+
+
 def test_a_file_counts_for_the_session_of_its_header_and_is_named_by_the_index(tmp_path: Path) -> None:
     # 2026.3.28 after a reset: the name of the old session over the records of the new one.
     folder = sessions(tmp_path)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from monitor.answers.anomalies import cache, failures, rounds, sessions
 from monitor.answers.anomalies.base import SEVERITIES, Anomalies, Anomaly, Finding, worth_a_word
 from monitor.answers.anomalies.usual import LEAST, Peers
-from monitor.answers.base import Asking, BadQuestion, added, rfc3339, shown
+from monitor.answers.base import Asking, added, rfc3339, shown
+from monitor.answers.errors import BadQuestion
 from monitor.answers.periods import last_days
 from monitor.store.base import Call
 

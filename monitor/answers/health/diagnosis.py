@@ -150,7 +150,7 @@ def _of_sources(standing: Standing, report: dict[str, object]) -> Iterator[Findi
     for source in standing.sources:
         if not source.exists:
             yield _problem(source.source, "it does not exist yet", "check the path; it is read as soon as it appears")
-        elif source.size == 0 and report["rounds"] == 0:
+        elif source.size == 0 and report["rounds"] == 0 and source.kind == "higress" and not source.problems:
             yield _problem(
                 source.source,
                 "it is empty, and nothing was ever read",

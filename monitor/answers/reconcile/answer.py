@@ -9,7 +9,7 @@ from pydantic import Field
 
 from monitor.answers.base import Answer, Asking, Money, Part, amount
 from monitor.answers.periods import last_days
-from monitor.answers.reconcile.causes import CAUSES, Difference, Findings
+from monitor.answers.reconcile.causes import CAUSES, Difference, Findings, Kind
 from monitor.answers.reconcile.pairs import Pair, pairs
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Testimony
@@ -27,15 +27,17 @@ class Sums(Part):
     rounds: int
     input_tokens: int | None = None
     output_tokens: int | None = None
-    cost: Money | None = Field(default=None, description="By our price lists.")
-    reported_cost: Money | None = Field(default=None, description="As OpenClaw worked it out.")
+    #: By our price lists, and as OpenClaw worked it out.
+    cost: Money | None = None
+    reported_cost: Money | None = None
 
 
 class Finding(Part):
     """Calls of one session and day that differ in one way, for one likely cause."""
 
-    kind: str = Field(description="gateway_only, transcript_only, counts_differ or cost_differs.")
-    cause: str = Field(description="See `causes`.")
+    kind: Kind
+    #: See `causes`.
+    cause: str
     rounds: int
     input_tokens: int | None = Field(default=None, description="Gateway less transcripts where both counted.")
     output_tokens: int | None = None
@@ -60,7 +62,8 @@ class Joined(Part):
 
     response_id: int
     counts: int | None = Field(default=None, description="No id: by model, time and counts; counted twice in totals.")
-    time: int | None = Field(default=None, description="No id, no counts: failed calls close together in time.")
+    #: No id and no counts: failed calls close together in time.
+    time: int | None = None
 
 
 class Reconciliation(Answer):
@@ -76,7 +79,7 @@ class Reconciliation(Answer):
     cost_differs: int | None = None
     rows: list[ReconciledSession] = Field(default=[], description="Where they differ, the largest difference first.")
     more_rows: int | None = None
-    causes: dict[str, str] | None = Field(default=None, description="What the causes mean.")
+    causes: dict[str, str] | None = None
     note: str | None = None
 
 
@@ -140,7 +143,7 @@ def _place(ask: Asking, pair: Pair) -> tuple[str | None, str | None, str | None]
 def _row(
     place: tuple[str | None, str | None, str | None], calls: list[Pair], differences: list[Difference]
 ) -> ReconciledSession:
-    by_cause: dict[tuple[str, str], list[Difference]] = {}
+    by_cause: dict[tuple[Kind, str], list[Difference]] = {}
     for difference in differences:
         by_cause.setdefault((difference.kind, difference.cause), []).append(difference)
     day, session, consumer = place
@@ -154,7 +157,7 @@ def _row(
     )
 
 
-def _finding(kind: str, cause: str, calls: list[Pair]) -> Finding:
+def _finding(kind: Kind, cause: str, calls: list[Pair]) -> Finding:
     if kind == "cost_differs":
         input_ = output = None
     else:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from monitor.answers import links, sessions
-from monitor.answers.base import Answer, Asking, NotFound
+from monitor.answers.base import Answer, Asking
+from monitor.answers.errors import NotFound
 from monitor.config import ConfigError, load
 from monitor.faces.cli import tables
 from monitor.faces.cli.look import say

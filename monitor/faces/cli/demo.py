@@ -53,7 +53,7 @@ def demo_command(once: bool, data_dir: Path | None, port: int | None) -> None:
 @contextlib.contextmanager
 def _folder(asked: Path | None) -> Iterator[Path]:
     if asked is not None:
-        asked.mkdir(parents=True, exist_ok=True)
+        asked.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield asked
         return
     folder = Path(tempfile.mkdtemp(prefix="session-monitor-demo-"))

@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _explain(error: Exception) -> NoReturn:
     """Known failures by their own words; others by name, with the way to the details."""
-    from monitor.answers.base import BadQuestion, NotFound  # noqa: PLC0415
+    from monitor.answers.errors import BadQuestion, NotFound  # noqa: PLC0415
     from monitor.prices.overlay import PriceFileError  # noqa: PLC0415
     from monitor.store.base import StoreError, UnknownCursor  # noqa: PLC0415
 

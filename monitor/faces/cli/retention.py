@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from monitor.answers import retention
-from monitor.answers.base import Answer, NotFound
+from monitor.answers.base import Answer
+from monitor.answers.errors import NotFound
 from monitor.faces.cli.ask import opened, print_answer
 from monitor.faces.cli.main import NOT_FOUND, USAGE, as_json, common, fail, shown
 from monitor.runtime import STDIN
@@ -194,9 +195,8 @@ def archive_command(
     """Keep the original lines of the logs in compressed segments that can be ingested again.
 
     \b
-    session-monitor archive --to /backup/lines
-    session-monitor archive --to /backup/lines --yes
-    session-monitor ingest --once --log-path /backup/lines/20260201T093015Z-1a2b3c4d.zst
+    session-monitor archive --to lines
+    session-monitor archive --to lines --yes
     """
     from monitor.archive import Collected, collect  # noqa: PLC0415
 
@@ -213,7 +213,9 @@ def archive_command(
         raise click.UsageError("say where: --to DIR, or retention.archive in the configuration")
     folder = folder.expanduser().absolute()
     total = Collected()
-    sources = [source for source in runtime.sources() if source.path != STDIN and source.path.parent != folder]
+    # Transcripts and usage records are the files of their programs; only logs are deleted after minutes.
+    logs = [source for source in runtime.sources() if source.kind == "higress" and source.path != STDIN]
+    sources = [source for source in logs if source.path.parent != folder]
     for source in sources:
         found = collect(
             source.path,

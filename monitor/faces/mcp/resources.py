@@ -23,7 +23,8 @@ from mcp.types import (
 )
 
 from monitor.answers import budgets, health, prices, sessions, stats, transcripts
-from monitor.answers.base import Asking, BadQuestion, NotFound
+from monitor.answers.base import Asking
+from monitor.answers.errors import BadQuestion, NotFound
 from monitor.faces.mcp import sdk
 from monitor.runtime import Runtime
 from monitor.store.base import StoreError

@@ -16,8 +16,9 @@ from pydantic_core import to_json
 from monitor.answers import comparison, health, links, overview, rounds, sessions, spenders, stats
 from monitor.answers.anomalies.base import Anomalies
 from monitor.answers.anomalies.find import find_anomalies as anomalies_of
-from monitor.answers.base import Answer, Asking, BadQuestion, NotFound
+from monitor.answers.base import Answer, Asking
 from monitor.answers.comparison import Comparison
+from monitor.answers.errors import BadQuestion, NotFound
 from monitor.answers.health import SourceHealth
 from monitor.answers.links import SessionLink
 from monitor.answers.overview import SpendOverview
@@ -33,7 +34,9 @@ from monitor.store.base import StoreError, UnknownCursor
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 #: Parts whose fields the schemas name once, or that explain themselves: a round in get_round, counts in the rows beside
 #: the totals, what is told of a trend or a change.
-BRIEF = frozenset({"AverageDay", "BudgetState", "Changes", "Combined", "Course", "Reported", "RoundRow", "Totals"})
+BRIEF = frozenset(
+    {"AverageDay", "BudgetState", "Changes", "Combined", "Course", "Reported", "RoundRow", "Totals", "Unpriced"}
+)
 _A = TypeVar("_A", bound=Answer)
 _F = TypeVar("_F", bound=Callable[..., object])
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from monitor.answers.base import BadQuestion
+from monitor.answers.errors import BadQuestion
 from monitor.answers.report import FinOpsReport
 from monitor.config import ConfigError
 from monitor.faces.files import write_whole

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from monitor import __version__
-from monitor.answers.base import Answer, Asking, BadQuestion, NotFound
+from monitor.answers.base import Answer, Asking
+from monitor.answers.errors import BadQuestion, NotFound
 from monitor.answers.scope import NotOpen
 from monitor.config import ConfigError
 from monitor.runtime import Runtime

@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute, Route
 
 from monitor.answers import budgets, comparison, health, overview, prices, sessions, spenders, stats, transcripts
 from monitor.answers.anomalies.find import find_anomalies
-from monitor.answers.base import Asking, NotFound
+from monitor.answers.base import Asking
+from monitor.answers.errors import NotFound
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
 from monitor.faces.web import conversation
 from monitor.faces.web.asked import answered, choice

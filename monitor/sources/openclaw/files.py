@@ -63,9 +63,12 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def look_at(path: Path) -> Look | None:
-    """A regular file as it is now; None where there is none."""
+    """A regular file as it is now; None where there is none.
+
+    Links are not followed: OpenClaw makes none, and whoever can write here may lead one to a file of another kind.
+    """
     try:
-        found = path.stat()
+        found = path.lstat()
     except OSError:
         return None
     if not stat.S_ISREG(found.st_mode):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from monitor.answers.anomalies.base import Anomalies, Anomaly
 from monitor.answers.anomalies.find import find_anomalies
-from monitor.answers.base import Asking, BadQuestion
+from monitor.answers.base import Asking
+from monitor.answers.errors import BadQuestion
 from monitor.prices.catalog import Catalog
 from monitor.prices.money import Cost
 from monitor.rounds import UNKNOWN_TIME, Usage
