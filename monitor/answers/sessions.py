@@ -130,7 +130,6 @@ class SessionFigures(Part):
     lower_bound_rounds: int | None = Field(default=None, description="Rounds that cost at least what is counted.")
     estimated_rounds: int | None = Field(default=None, description="Rounds priced by a stand-in list.")
     failed_rounds: int | None = None
-    pruned_rounds: int | None = Field(default=None, description="Counted, but stored no longer.")
     avg_latency_ms: int | None = None
     consumer: str | None = None
     agent: str | None = None
@@ -161,6 +160,7 @@ class Session(SessionFigures, Answer):
     budget: SessionBudget | None = Field(default=None, description="The most used budget that counts this session.")
     subagents: Subagents | None = Field(default=None, description="Only where asked; the other figures leave them out.")
     since: str | None = Field(default=None, description="Figures count from here, not from the session's start.")
+    pruned_rounds: int | None = Field(default=None, description="Counted, but stored no longer.")
     models: list[ModelShare] = []
     more_models: int | None = Field(default=None, description="How many models are not named here.")
     note: str | None = None
@@ -234,6 +234,7 @@ def get_session(
     models = model_shares(record.slices, brief=not detailed)
     shown = models if most_models is None else _most_telling(models, most_models)
     return Session(
+        pruned_rounds=record.pruned_rounds or None,
         **{**_figures(ask, record), "url": ask.link(record.session_id or session_id)[0]},
         models=shown,
         more_models=len(models) - len(shown) or None,
@@ -362,7 +363,6 @@ def _figures(ask: Asking, record: SessionRecord) -> dict[str, Any]:
         "created_at": rfc3339(record.created_at) if record.created_at else None,
         "updated_at": rfc3339(record.updated_at) if record.updated_at else None,
         "messages_count": counts.rounds,
-        "pruned_rounds": record.pruned_rounds or None,
         "total_input_tokens": counts.input_tokens,
         "total_output_tokens": counts.output_tokens,
         "total_reasoning_tokens": counts.reasoning_tokens,
