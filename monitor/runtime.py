@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from monitor.alerts import Teller
     from monitor.archive import Spool
     from monitor.ingest import Ingester, Source
+    from monitor.ingest.retention import Retention
     from monitor.prices.catalog import Catalog
     from monitor.prices.live import LiveCatalog
     from monitor.prices.model_pricing import UsagePrices
-    from monitor.retention import Retention
     from monitor.sources.tail import FileState
     from monitor.sources.usage_log.writer import DayFiles
 
@@ -369,7 +369,7 @@ class Runtime:
 
         keep = self.settings.retention
         if keep.rounds_days or keep.content_days:
-            from monitor.retention import Retention  # noqa: PLC0415 - only where something is to go
+            from monitor.ingest.retention import Retention  # noqa: PLC0415 - only where something is to go
 
             self._retention = Retention(writer, keep.rounds_days, keep.content_days)
         configured = self.sources()
@@ -396,13 +396,13 @@ class Runtime:
         name = str(settings.path)
         reader = None
         if settings.kind == "openclaw":
-            from monitor.transcripts import TranscriptSource  # noqa: PLC0415 - only where there are transcripts
+            from monitor.ingest.transcripts import TranscriptSource  # noqa: PLC0415 - only where there are transcripts
 
             writer.follow(name, settings.kind, b"{}")
             return TranscriptSource(settings.path, writer, catalog, keep_content=keep_content)
         if settings.kind == "usage":
+            from monitor.ingest.usage_folder import UsageFolder  # noqa: PLC0415
             from monitor.sources.usage_log.reader import UsageReader  # noqa: PLC0415
-            from monitor.usage_folder import UsageFolder  # noqa: PLC0415
 
             own = settings.model_dump(mode="json", exclude={"kind", "path"}, exclude_defaults=True)
             writer.follow(name, settings.kind, json.dumps(own).encode())
@@ -613,7 +613,7 @@ class Runtime:
         return [Path(name) for name in names if name in how and how[name][0] == "openclaw"]
 
     def _unread_folder(self, folder: Path) -> int:
-        from monitor.transcripts import unread_bytes  # noqa: PLC0415 - only where there are transcripts
+        from monitor.ingest.transcripts import unread_bytes  # noqa: PLC0415 - only where there are transcripts
 
         return unread_bytes(folder, self.store.checkpoints(str(folder)))
 
@@ -811,7 +811,7 @@ def _size(source: SourceSettings) -> int | None:
     path = source.path
     try:
         if source.kind == "openclaw":
-            from monitor.transcripts import signature_of  # noqa: PLC0415 - only where there are transcripts
+            from monitor.ingest.transcripts import signature_of  # noqa: PLC0415 - only where there are transcripts
 
             signature = signature_of(path)
             return None if signature is None else signature[2]

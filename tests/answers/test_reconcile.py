@@ -14,9 +14,9 @@ from monitor.answers.base import Asking
 from monitor.answers.reconcile import Reconciliation, reconcile
 from monitor.answers.reconcile.causes import CAUSES
 from monitor.ingest import Ingester, LogSource, Source
+from monitor.ingest.transcripts import TranscriptSource
 from monitor.prices.catalog import Catalog
 from monitor.store.sqlite import SqliteStore
-from monitor.transcripts import TranscriptSource
 from tests.helpers import run
 from tests.openclaw import BEGIN, RELEASES, Database, answered, gateway_log, header, logged, real, truth
 

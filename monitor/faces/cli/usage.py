@@ -107,7 +107,7 @@ def reset_command(
     session-monitor reset 2026-11-25
     session-monitor reset today --source records/ai_usage
     """
-    from monitor.reset import reset_day  # noqa: PLC0415 - `record` needs none
+    from monitor.ingest.reset import reset_day  # noqa: PLC0415 - `record` needs none
 
     runtime = Runtime(load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path])
     zone = ZoneInfo(runtime.settings.zone)

@@ -11,11 +11,11 @@ import pytest
 
 from monitor.config import SourceSettings, load
 from monitor.ingest import Ingester, LogSource
+from monitor.ingest.transcripts import TranscriptSource
 from monitor.prices.catalog import Catalog
 from monitor.runtime import Runtime
 from monitor.store.base import Batch
 from monitor.store.sqlite import SqliteStore
-from monitor.transcripts import TranscriptSource
 from tests.helpers import run, totals, wait_for
 from tests.openclaw import BEGIN, RELEASES, Database, answered, asked, gateway_log, header, logged, real, truth
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from monitor.store.base import Bounds, Pruned, Store
 
-log = logging.getLogger("monitor.retention")
+log = logging.getLogger("monitor.ingest.retention")
 # What was taken away is said, whatever else is not.
 log.setLevel(logging.INFO)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config import load
-from monitor.retention import DAY_MS, Retention, bounds, in_words
+from monitor.ingest.retention import DAY_MS, Retention, bounds, in_words
 from monitor.runtime import Runtime
 from monitor.samples import DEMO, Expected, lines
 from monitor.store.base import Bounds, Pruned
@@ -38,7 +38,7 @@ def test_days_become_moments_and_none_keeps_for_ever() -> None:
 def test_what_is_too_old_goes_once_a_day(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     asking(tmp_path, [made(n * 1440, conversation=said(f"day {n}")) for n in range(4)])
     clock = Clock(NOON + 4 * DAY_MS + 900_000)
-    with closing(SqliteStore(tmp_path)) as store, caplog.at_level(logging.INFO, "monitor.retention"):
+    with closing(SqliteStore(tmp_path)) as store, caplog.at_level(logging.INFO, "monitor.ingest.retention"):
         retention = Retention(store, 3, 2, clock=clock)
         while retention.step():
             assert store.verify() == []

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from monitor.ingest import Ingester
+from monitor.ingest.transcripts import TranscriptSource
 from monitor.prices.catalog import Catalog
 from monitor.store.sqlite import SqliteStore
-from monitor.transcripts import TranscriptSource
 from tests.helpers import totals
 from tests.openclaw import BEGIN, Database, answered, asked, header, index, jsonl, sessions
 

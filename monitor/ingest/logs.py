@@ -1,129 +1,33 @@
-"""The background task: sources to store, with checkpoints.
-
-The only module that knows both. Each step reads a chunk, turns it into priced rounds and commits them
-together with how far was read; whatever stops it in between, the next step starts at that place.
-"""
+"""Logs as sources: a file with its rotations, or standard input; records become priced rounds with checkpoints."""
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import xxhash
 
+from monitor.ingest.source import Keeper, Occurrence, Reader, Signature, SourceProblem, SourceState, signature_of
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
-from monitor.redaction import Redactor, mask
 from monitor.rounds import Round, without_text
 from monitor.sources.higress import HigressReader
-from monitor.sources.reading import Reading, Skipped
+from monitor.sources.reading import Skipped
 from monitor.sources.tail import Chunk, FileState, Tail, codec_of
-from monitor.sources.wake import Wake
 from monitor.sources.wrap import Record, Unwrapper, kind_of
-from monitor.store.base import Added, Batch, Checkpoint, PricedRound, SkippedLines, SourceSeen, Store
+from monitor.store.base import Batch, Checkpoint, PricedRound, SkippedLines, SourceSeen, Store
 
 log = logging.getLogger("monitor.ingest")
 
-_SAMPLE_BYTES = 400
 #: What a sample is cut from: more, so that a secret in it is whole while it is looked for.
 _LOOKED_AT_BYTES = 8192
 _STREAM_BYTES = 8 << 20
-_FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
-#: Without any event from the file system the logs are looked at this often.
-_IDLE_LOOK_S = 5.0
-#: Between two pieces of less urgent work.
-_REST_S = 0.02
 
 _state_decoder = msgspec.msgpack.Decoder(FileState)
-
-
-class Keeper(Protocol):
-    """Where original lines are kept, before anything that was made of them is."""
-
-    def keep(self, file: bytes, start: int, lines: Sequence[bytes]) -> None:
-        """Keep lines that follow each other in a file from an offset on, durably."""
-        ...
-
-
-class SourceProblem(msgspec.Struct, frozen=True):
-    """Something about a source that a person should know."""
-
-    source: str
-    path: str
-    what: str
-
-
-class SourceState(msgspec.Struct, frozen=True):
-    """How a source stands: what it has, and what of it was read."""
-
-    source: str
-    exists: bool
-    pending_bytes: int
-    problems: tuple[SourceProblem, ...] = ()
-    #: Bytes of the live file that can't be read.
-    refused_bytes: int = 0
-    #: Worth knowing, and no fault.
-    notes: tuple[str, ...] = ()
-
-
-#: Device, inode and size of a file.
-Signature = tuple[int, int, int]
-#: Where a record with nothing unique ended in its file, its key, and how often it stood there up to then.
-Occurrence = tuple[int, bytes, int]
-
-
-class Reader(Protocol):
-    """Makes rounds of the records of one kind of source, one by one."""
-
-    def read(self, record: bytes) -> Reading | Skipped:
-        """One record without its line end and its container wrapper. Never raises."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what was remembered of earlier records."""
-        ...
-
-
-class Source(Protocol):
-    """Something that is followed, as `Ingester` uses it."""
-
-    name: str
-
-    @property
-    def watched(self) -> Sequence[Path]:
-        """Paths that change when there is something to read."""
-        ...
-
-    def signature(self) -> Signature | None:
-        """Changes when there is something to read; the last of it is a size. None where nothing is there."""
-        ...
-
-    def batches(self) -> Iterator[Batch]:
-        """What was gained since the last time."""
-        ...
-
-    def grown(self, seen: Signature | None) -> list[Checkpoint]:
-        """Checkpoints of what was only looked at; `seen` is the signature before the pass that is over."""
-        ...
-
-    def restart(self) -> None:
-        """Go back to what the store has."""
-        ...
-
-    def state(self) -> SourceState:
-        """How it stands."""
-        ...
-
-    def close(self) -> None:
-        """Let go of files."""
-        ...
 
 
 class _Source:
@@ -329,7 +233,7 @@ class LogSource(_Source):
 
     def signature(self) -> Signature | None:
         """Device, inode and size of the live file."""
-        return _signature(self.path)
+        return signature_of(self.path)
 
     def _key(self, file: bytes) -> bytes:
         """What the store calls a file: two sources may lead to one, and each reads it for itself."""
@@ -391,222 +295,11 @@ class LogSource(_Source):
         problems = tuple(SourceProblem(self.name, p.path, f"{p.reason}: {p.remedy}") for p in found)
         live = os.fspath(self.path), os.path.realpath(self.path)
         refused = any(p.kind == "unreadable" and p.path in live for p in found)
-        size = _signature(self.path) if refused else None
+        size = signature_of(self.path) if refused else None
         return SourceState(self.name, exists, self.tail.pending_bytes(), problems, size[2] if size is not None else 0)
-
-
-def _as_kept(batch: Batch, redactor: Redactor | None) -> Batch:
-    """The batch with short samples, and where there is a redactor without secrets."""
-    if redactor is not None:
-        batch.rounds = [PricedRound(redactor.round(priced.round), priced.cost) for priced in batch.rounds]
-    samples = (line.sample if redactor is None else mask(line.sample) for line in batch.skipped)
-    batch.skipped = [
-        msgspec.structs.replace(line, sample=sample[:_SAMPLE_BYTES])
-        for line, sample in zip(batch.skipped, samples, strict=True)
-    ]
-    return batch
 
 
 def _nth(round_: Round, n: int) -> Round:
     if n == 1:
         return round_
     return msgspec.structs.replace(round_, key=xxhash.xxh3_128_digest(round_.key + n.to_bytes(8, "big")))
-
-
-class Ingester:
-    """Reads sources into a store, once or until it is stopped.
-
-    One thread runs it; `catch_up` and `states` may be called from any other.
-    """
-
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        store: Store,
-        *,
-        on_added: Callable[[Added], None] | None = None,
-        before_pass: Callable[[], None] | None = None,
-        spare_time: Callable[[], bool] | None = None,
-        redactor: Redactor | None = None,
-        refresh_interval: float | None = None,
-    ) -> None:
-        self.sources = list(sources)
-        self._store = store
-        self._on_added = on_added
-        self._before_pass = before_pass
-        self._spare_time = spare_time
-        self._redactor = redactor
-        self._idle_look_s = _IDLE_LOOK_S if refresh_interval is None else refresh_interval
-        self._stop = threading.Event()
-        self._wake: Wake | None = None
-        self._changed = threading.Condition()
-        self._passes_begun = 0
-        self._passes_done = 0
-        self._as_of: int | None = None
-        self._seen: dict[str, Signature | None] = {}
-        self._states: tuple[SourceState, ...] = ()
-        self._failure: str | None = None
-
-    # -- in the ingesting thread ------------------------------------------------------------------
-
-    def once(self, on_batch: Callable[[], None] | None = None) -> int:
-        """One pass over everything that is there now; gives the number of rounds that were new.
-
-        `on_batch` is called whenever a piece of the logs has been kept.
-
-        Raises:
-            sqlite3.Error, OSError: what was read could not be kept; the next pass reads it again.
-        """
-        with self._changed:
-            self._passes_begun += 1
-            this = self._passes_begun
-        began = _now_ms()
-        if self._before_pass is not None:
-            self._before_pass()
-        seen = {source.name: source.signature() for source in self.sources}
-        new = 0
-        moved = False
-        for source in self.sources:
-            try:
-                for batch in source.batches():
-                    added = self._store.add(_as_kept(batch, self._redactor))
-                    new += added.rounds
-                    moved = True
-                    if self._on_added is not None and added.rounds:
-                        self._on_added(added)
-                    if on_batch is not None:
-                        on_batch()
-                    if self._stop.is_set():
-                        return new
-            except BaseException:
-                source.restart()
-                raise
-        states = tuple(source.state() for source in self.sources)
-        # What can't be read is not read up to now, however often it is looked at.
-        complete = not any(state.refused_bytes for state in states)
-        try:
-            looked_at = [checkpoint for source in self.sources for checkpoint in source.grown(seen[source.name])]
-            if moved or looked_at:
-                self._store.add(Batch(checkpoints=looked_at, as_of=began if complete else None))
-        except BaseException:
-            for source in self.sources:
-                source.restart()
-            raise
-        with self._changed:
-            self._seen, self._states = seen, states
-            if complete:
-                self._as_of = began
-            self._passes_done = this
-            self._failure = None
-            self._changed.notify_all()
-        return new
-
-    def pending_bytes(self) -> int:
-        """Bytes of the logs, rotated and compressed ones too, that are still to be read."""
-        return sum(source.tail.pending_bytes() for source in self.sources if isinstance(source, LogSource))
-
-    def run(self) -> None:
-        """Follow the sources until `stop`. A failure is logged, reported and tried again, never fatal."""
-        retry = _FIRST_RETRY_S
-        watched = self._watched()
-        self._wake = Wake(watched)
-        try:
-            while not self._stop.is_set():
-                try:
-                    self.once()
-                    retry = _FIRST_RETRY_S
-                except Exception as error:
-                    log.warning("could not keep what was read, next try in %.1f s: %s", retry, error)
-                    with self._changed:
-                        self._failure = f"could not keep what was read: {error}"
-                        self._changed.notify_all()
-                    self._stop.wait(retry)
-                    retry = min(2 * retry, _LAST_RETRY_S)
-                    continue
-                # Less urgent work is done between two passes, a little each time.
-                more = self._spare_time() if self._spare_time is not None else False
-                if watched != (watched := self._watched()):
-                    self._wake.watch(watched)
-                self._wake.wait(_REST_S if more else self._idle_look_s)
-        finally:
-            self._wake.close()
-            for source in self.sources:
-                source.close()
-
-    def _watched(self) -> list[Path]:
-        return [path for source in self.sources for path in source.watched]
-
-    # -- from any thread --------------------------------------------------------------------------
-
-    def stop(self) -> None:
-        """Make `run` return soon."""
-        self._stop.set()
-        if self._wake is not None:
-            self._wake.poke()
-
-    def catch_up(self, timeout: float) -> tuple[int | None, int | None]:
-        """Wait until what the logs hold now is read, at most `timeout` seconds.
-
-        Gives the instant up to which everything is read (milliseconds), and the bytes that are
-        still unread or None where there are none.
-        """
-        now = _now_ms()
-        if not self._grown():
-            return self._reached(now)
-        deadline = time.monotonic() + timeout
-        with self._changed:
-            wanted = self._passes_begun + 1
-            if self._wake is not None:
-                self._wake.poke()
-            while self._passes_done < wanted and not self._stop.is_set() and self._failure is None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-                if self._passes_done >= wanted - 1 and not self._grown():
-                    return self._reached(now)
-            if self._passes_done >= wanted:
-                return self._reached(self._as_of)
-            return self._as_of, max(1, self._behind())
-
-    def _reached(self, as_of: int | None) -> tuple[int | None, int | None]:
-        """`as_of` for logs that were read to their end, unless one of them can't be read."""
-        refused = sum(state.refused_bytes for state in self._states)
-        return (self._as_of, refused) if refused else (as_of, None)
-
-    def _grown(self) -> bool:
-        return self._passes_done == 0 or any(
-            source.signature() != self._seen.get(source.name) for source in self.sources
-        )
-
-    def _behind(self) -> int:
-        """Bytes of the live files that the last complete pass had not seen."""
-        behind = 0
-        for source in self.sources:
-            now, then = source.signature(), self._seen.get(source.name)
-            if now is not None:
-                same = then is not None and then[:2] == now[:2]
-                behind += max(0, now[2] - (then[2] if same and then is not None else 0))
-        return behind
-
-    @property
-    def states(self) -> tuple[SourceState, ...]:
-        """How the sources stood after the last pass."""
-        return self._states
-
-    @property
-    def failure(self) -> str | None:
-        """Why nothing can be kept just now, in words; None when all is well."""
-        return self._failure
-
-
-def _signature(path: Path) -> Signature | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

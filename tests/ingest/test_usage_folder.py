@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from monitor.answers import usage
 from monitor.config import ConfigError, SourceSettings, load
 from monitor.ingest import Ingester
+from monitor.ingest.reset import reset_day
+from monitor.ingest.usage_folder import UsageFolder
 from monitor.prices.catalog import Catalog
-from monitor.reset import reset_day
 from monitor.runtime import Runtime
 from monitor.samples import SHORT, lines
 from monitor.store.sqlite import SqliteStore
-from monitor.usage_folder import UsageFolder
 
 CATALOG = Catalog.load()
 DAY = 86400
