@@ -790,7 +790,7 @@ def _named(path: Path) -> SourceSettings:
     """What is meant by a path on the command line: a folder has usage records, or is OpenClaw's; else it is a log."""
     if is_openclaw(path):
         return SourceSettings(kind="openclaw", path=path)
-    return SourceSettings(kind="usage" if path.is_dir() else "higress", path=path)
+    return SourceSettings(kind="usage" if path.is_dir() and not path.suffix else "higress", path=path)
 
 
 def _day_files(folder: Path) -> list[tuple[Path, os.stat_result | None]]:
