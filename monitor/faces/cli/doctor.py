@@ -63,7 +63,7 @@ def doctor_command(
                 except OSError as error:
                     click.echo(f"could not be put right: {shown(repair.trouble.what)}: {error}", err=True)
                     continue
-            click.echo(f"{'would be done: ' if dry_run else ''}{shown(repair.done)}", err=True)
+            click.echo(shown(f"would be done: {repair.trouble.do}" if dry_run else repair.done), err=True)
     runtime = opened(data_dir, config, log_path)
     if fix and not dry_run:
         _read_what_was_missed(runtime, data_dir, config, log_path)

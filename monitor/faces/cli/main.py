@@ -149,7 +149,8 @@ def _explain(error: Exception) -> NoReturn:
     if os.environ.get("SESSION_MONITOR_DEBUG"):
         raise error
     if isinstance(error, NotFound):
-        fail(NOT_FOUND, str(error))
+        # Answers name the tool that an agent has; at the prompt that is a command.
+        fail(NOT_FOUND, str(error).replace("list_sessions shows", "`session-monitor list` shows"))
     if isinstance(error, BadQuestion | UnknownCursor | PriceFileError):
         fail(USAGE, str(error))
     if isinstance(error, StoreError):
