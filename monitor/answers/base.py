@@ -69,7 +69,8 @@ class Asking(msgspec.Struct, frozen=True):
 class Part(BaseModel):
     """A piece of an answer."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when first used: a server that lists its tools needs few of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def small(self) -> dict[str, Any]:
         """As JSON data without what is unknown, and without empty lists: those are the defaults of all fields."""
