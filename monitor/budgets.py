@@ -219,7 +219,7 @@ def used(limit: Limit, sums: list[BudgetSum], exchange: Exchange) -> Used:
     to = limit.currency or exchange.base
     amount = 0
     not_counted: dict[str, int] = {}
-    rates: list[str] = []
+    rates: dict[str, None] = {}  # each once: many sums are in the same currency
     for part in sums:
         if not part.currency or not part.nano:
             continue
@@ -230,7 +230,7 @@ def used(limit: Limit, sums: list[BudgetSum], exchange: Exchange) -> Used:
         amount += nano
         rate = exchange.rate(part.currency, to)
         if rate is not None:
-            rates.append(rate)
+            rates.setdefault(rate)
     return Used(amount, not_counted, rounds, unpriced, tuple(rates))
 
 

@@ -255,6 +255,10 @@ class ExceededSettings(_Section):
         return value
 
 
+#: Ten times a limit is passed by a mistake; more than that was meant as per cent.
+_MOST_SHARE = 10
+
+
 class BudgetSettings(_Section):
     """A limit for what rounds may cost or take, and who is told."""
 
@@ -273,7 +277,7 @@ class BudgetSettings(_Section):
     @field_validator("warn_at")
     @classmethod
     def _shares(cls, value: list[Decimal]) -> list[Decimal]:
-        if not all(0 < share <= 100 for share in value):
+        if not all(0 < share <= _MOST_SHARE for share in value):
             raise ValueError("shares of the limit, such as [0.8, 1.0]; 0.8 is 80 %")
         return value
 
@@ -425,6 +429,8 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         raise ConfigError(f"{where}: {key}: {reason}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: it is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
     except ValueError as error:
         raise ConfigError(f"{ENV_PREFIX}… in the environment: {error}") from None
     if file is not None:

@@ -99,6 +99,12 @@ def test_other_currencies_are_counted_only_at_a_fixed_rate() -> None:
     assert with_rate.rates == ("7.0 CNY per USD (2026-11-20)",)
 
 
+def test_a_rate_is_named_once_however_many_sums_it_converts() -> None:
+    rate = Exchange("USD", {"CNY": (Decimal("7.0"), "2026-11-20"), "EUR": (Decimal("0.9"), "2026-11-01")})
+    counted = used(Limit(10**10, "USD"), [*sums(CNY=7, EUR=9), *sums(EUR=9, CNY=7)], rate)
+    assert counted.rates == ("7.0 CNY per USD (2026-11-20)", "0.9 EUR per USD (2026-11-01)")
+
+
 def test_tokens_are_counted_whatever_they_cost() -> None:
     assert (
         used(Limit(tokens=100), [*sums(USD=5, CNY=7), BudgetSum(0, "", "", 0, 10, 1, 1)], Exchange("USD")).amount == 30

@@ -57,6 +57,7 @@ def test_paths_in_a_file_are_meant_from_where_it_lies(tmp_path: Path) -> None:
         ('[web]\nbase_url = "spend.example.com"\n', "http://"),
         ('[[sources]]\nkind = "nginx"\npath = "x"\n', "sources.0.kind"),
         ("timezone = \n", "line 1"),
+        ('[[budgets]]\nname = "a"\ntokens = 1000\nwarn_at = [80]\n', "0.8 is 80 %"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_key_and_reason(text: str, hint: str) -> None:
@@ -65,6 +66,13 @@ def test_a_wrong_file_is_named_with_its_key_and_reason(text: str, hint: str) -> 
         load()
     assert hint in str(caught.value)
     assert file.name in str(caught.value)
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "gbk.toml"
+    file.write_bytes("# 时区\n".encode("gbk"))
+    with pytest.raises(ConfigError, match=f"{file}.*UTF-8"):
+        load(file)
 
 
 def test_a_misspelt_variable_is_not_silently_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

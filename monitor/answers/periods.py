@@ -58,6 +58,25 @@ def last_days(days: int, zone: ZoneInfo, *, now: datetime | None = None) -> int:
     return midnight(today - timedelta(days=min(days - 1, (today - _FIRST_DAY).days)), zone)
 
 
+def bounds(
+    since: str | None, until: str | None, days: int | None, zone: ZoneInfo, *, now: datetime | None = None
+) -> tuple[int | None, int | None]:
+    """Begin and end of a period; `days` counts local days back from today, today included, where `since` is not given.
+
+    Raises:
+        BadQuestion: a time is none, or the period ends before it begins.
+    """
+    now = now or datetime.now(UTC)
+    begin = None if since is None else instant(since, zone, now=now)
+    if days is not None and begin is None:
+        begin = last_days(days, zone, now=now)
+    end = None if until is None else instant(until, zone, now=now, end=True)
+    if begin is not None and end is not None and end < begin:
+        start = f"{days} days back from today" if since is None else repr(since[:60])
+        raise BadQuestion(f"the period ends ({str(until)[:60]!r}) before it begins ({start}): change one of the two")
+    return begin, end
+
+
 def today(zone: ZoneInfo, *, now: datetime | None = None) -> date:
     """The local day of this moment."""
     return (now or datetime.now(UTC)).astimezone(zone).date()

@@ -12,7 +12,7 @@ from monitor.answers.base import Answer, Asking, Part, rfc3339, share
 from monitor.answers.failures import FailedRound, failed_rounds
 from monitor.answers.groups import GroupRow, groups
 from monitor.answers.overview import Forecast, spend_overview
-from monitor.answers.periods import instant, last_days
+from monitor.answers.periods import bounds
 from monitor.answers.stats import DateRow, Figures, ModelRow, Totals, dates_between, figures, models_between
 from monitor.store.base import Slice
 
@@ -111,13 +111,10 @@ def report(ask: Asking, since: str | None = None, until: str | None = None, *, d
     """The report of a period, of all time where none is given. `days` counts local days, today included.
 
     Raises:
-        BadQuestion: a time is none.
+        BadQuestion: a time is none, or the period ends before it begins.
     """
     now = datetime.now(UTC)
-    begin = None if since is None else instant(since, ask.zone, now=now)
-    if days is not None and begin is None:
-        begin = last_days(days, ask.zone, now=now)
-    end = None if until is None else instant(until, ask.zone, now=now, end=True)
+    begin, end = bounds(since, until, days, ask.zone, now=now)
     slices = list(ask.store.slices(begin, end))
     models = models_between(ask, begin, end)
     dates = dates_between(ask, begin, end)

@@ -31,7 +31,7 @@ from monitor.answers.budgets import SessionBudget, own_budget, session_budget
 from monitor.answers.course import MOST_ROUNDS, Course, course
 from monitor.answers.errors import NotFound
 from monitor.answers.keys import key_patterns
-from monitor.answers.periods import instant
+from monitor.answers.periods import bounds, instant
 from monitor.answers.subagents import Subagents, subagents
 from monitor.rounds import UNKNOWN_TIME
 from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
@@ -317,10 +317,11 @@ def list_sessions(
 
     `session_key` leaves out all other sessions: it is an id, how ids begin, or a glob.
     """
+    begin, end = bounds(since, until, None, ask.zone)
     query = SessionQuery(
         sort_by=sort_by,
-        since=None if since is None else instant(since, ask.zone),
-        until=None if until is None else instant(until, ask.zone, end=True),
+        since=begin,
+        until=end,
         model=model,
         consumer=consumer,
         search=search,

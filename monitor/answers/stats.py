@@ -29,7 +29,7 @@ from monitor.answers.base import (
     unpriced,
 )
 from monitor.answers.keys import key_patterns
-from monitor.answers.periods import instant, last_days
+from monitor.answers.periods import bounds
 from monitor.answers.sessions import ModelShare, model_shares
 from monitor.store.base import Grain, Slice, spend
 
@@ -206,11 +206,7 @@ def dates_between(
 
 def period(ask: Asking, since: str | None, until: str | None, days: int | None) -> tuple[int | None, int | None]:
     """The bounds of a period in milliseconds; `days` counts local days back from today, today included."""
-    begin = None if since is None else instant(since, ask.zone)
-    end = None if until is None else instant(until, ask.zone, end=True)
-    if days is not None and begin is None:
-        begin = last_days(days, ask.zone)
-    return begin, end
+    return bounds(since, until, days, ask.zone)
 
 
 def figures(slices: Sequence[Slice], sessions: int | None) -> dict[str, Any]:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 #: What begins a formula in one spreadsheet or another, the full-width forms too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def visible(text: str, keep: str = "\n") -> str:
+    """Text that can't steer a terminal: control and formatting characters are shown, not obeyed, but for `keep`."""
+    return "".join(
+        char if char in keep or unicodedata.category(char) not in _STEERING else f"\\x{ord(char):02x}" for char in text
+    )
 
 
 def safe(text: str) -> str:

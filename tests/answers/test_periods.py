@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitor.answers.base import rfc3339
 from monitor.answers.errors import BadQuestion
-from monitor.answers.periods import instant, last_days
+from monitor.answers.periods import bounds, instant, last_days
 
 NOW = datetime(2026, 3, 29, 12, 0, tzinfo=UTC)
 BERLIN, KATHMANDU = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
@@ -72,3 +72,18 @@ def test_anything_else_is_refused_with_the_forms_that_are_understood(text: str) 
 def test_times_that_no_calendar_can_show_are_the_first_or_the_last(text: str) -> None:
     assert rfc3339(instant(text, KATHMANDU)) in ("1970-01-01T00:00:00Z", "9999-12-30T00:00:00Z")
     assert rfc3339(last_days(10**9, KATHMANDU)).startswith("1970-01-0")
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "days"),
+    [("2026-03-20", "2026-03-10", None), ("7d", "8d", None), ("now", "yesterday", None), (None, "2026-03-20", 3)],
+)
+def test_a_period_that_ends_before_it_begins_is_refused(since: str | None, until: str, days: int | None) -> None:
+    with pytest.raises(BadQuestion, match="before it begins"):
+        bounds(since, until, days, BERLIN, now=NOW)
+
+
+def test_days_count_back_from_today_where_no_beginning_is_given() -> None:
+    assert bounds(None, "yesterday", 2, BERLIN, now=NOW) == (ms("2026-03-27T23:00:00Z"), ms("2026-03-28T23:00:00Z"))
+    assert bounds("2026-03-20", None, 2, BERLIN, now=NOW) == (ms("2026-03-19T23:00:00Z"), None)
+    assert bounds(None, None, None, BERLIN, now=NOW) == (None, None)

@@ -190,87 +190,19 @@ def test_nothing_in_csv_is_run_by_a_spreadsheet_or_steers_a_terminal(data: Path)
         for row in rows(text):
             assert not any(value.startswith(("=", "+", "@")) for value in row.values()), row
     assert "'=1+1" in ran(data, "list", "--csv")
-    assert "'@SUM(A1:A9)" in ran(data, "stats-by", "consumer", "--csv")
+    ran(data, "export", "report.csv")
+    report = (data.parent / "report.csv").read_text(encoding="utf-8")
+    assert "\x1b" not in report
+    assert "'=1+1" in report
 
 
-def test_json_and_csv_exclude_each_other(data: Path) -> None:
-    assert ran(data, "list", "--json", "--csv", code=2) == ""
-
-
-def test_a_session_key_leaves_out_what_it_does_not_match(data: Path) -> None:
-    def counted(*words: str) -> int:
-        rounds: int = json.loads(ran(data, *words, "--json"))["totals"]["rounds"]
-        return rounds
-
-    assert [
-        s["session_id"] for s in json.loads(ran(data, "list", "--session-key", "agent:", "--json"))["sessions"]
-    ] == [
-        IDS[1],
-        "agent:main:main",
-    ]
-    assert counted("stats-model", "--session-key", "agent:*") == 4
-    assert counted("stats-date", "--session-key", "agent:main:main") == 2
-    assert counted("stats-date", "--session-key", "agent:", "--since", "2026-02-02") == 2
-    assert counted("stats-model", "--session-key", "nothing") == 0
-
-
-@pytest.mark.parametrize(
-    ("dimension", "names"),
-    [
-        ("consumer", {"platform": 3, "旅行部": 1, "research": 2, "@SUM(A1:A9)": 1, None: 1}),
-        ("function", {"compaction": 1, None: 7}),
-        ("route", {"ai-route-1": 1, None: 7}),
-        ("agent", {"main": 4, None: 4}),
-        ("session", {"agent:main:main": 2, IDS[0]: 1, IDS[1]: 2, IDS[2]: 1, IDS[3]: 1}),
-        ("user", {None: 8}),
-        ("host", {None: 8}),
-        ("source", {"higress": 8}),
-    ],
-)
-def test_every_dimension_counts_each_round_under_its_name(
-    data: Path, dimension: str, names: dict[str | None, int]
-) -> None:
-    answer = json.loads(ran(data, "stats-by", dimension, "--json"))
-    assert {row.get("name"): row["rounds"] for row in answer["rows"]} == names
-    assert answer["totals"]["rounds"] == 8
-
-
-def test_times_are_dates_spans_and_words(data: Path) -> None:
-    def rounds(*words: str) -> int:
-        found: int = json.loads(ran(data, "stats-model", *words, "--json"))["totals"]["rounds"]
-        return found
-
-    assert rounds("--since", "2026-02-02") == 5
-    assert rounds("--until", "2026-02-01") == 3
-    assert rounds("--since", "2026-02-01T09:32", "--until", "2026-02-01T09:33") == 1
-    # In Shanghai the second day begins eight hours earlier, and still after the first rounds.
-    assert rounds("--since", "2026-02-02", "--timezone", "Asia/Shanghai") == 5
-    assert rounds("--since", "2026-02-01T17:32", "--timezone", "Asia/Shanghai") == 7
-    assert rounds("--since", "7d") == 0
-
-
-def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
-    assert ran(tmp_path / "none", "list") == ""
-    assert ran(tmp_path / "none", "stats-model", "--csv").count("\n") == 1
-
-
-def test_a_long_session_goes_through_the_pager_of_a_terminal(data: Path) -> None:
-    command = (COMMAND, "show", "agent:main:main", "--data-dir", data)
-    with Terminal(*command, lines=8, variables={"PAGER": "sed s/^/paged:/"}) as terminal:
-        assert terminal.end() == 0
-        assert b"paged:" in terminal.said
-    with Terminal(*command, lines=40, variables={"PAGER": "sed s/^/paged:/"}) as terminal:
-        assert terminal.end() == 0
-        assert b"paged:" not in terminal.said
-        assert "agent:main:main" in terminal.read()
-
-
-def test_a_state_file_is_taken_with_a_word(data: Path) -> None:
-    done = subprocess.run(
-        [COMMAND, "list", "--data-dir", str(data), "--state-file", "state.json"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "--state-file is not needed" in done.stderr
+def test_a_name_with_line_breaks_makes_up_no_further_rows(data: Path) -> None:
+    store = SqliteStore(data, price_version="v1")
+    forged = "x\nforged  gpt-5.4\u2028forged"
+    store.add(Batch(rounds=[made(9, session_id=forged, consumer="a\nforged", model="c\nforged")]))
+    store.close()
+    asked: tuple[tuple[str, ...], ...] = (("list",), ("stats-model",), ("stats-by", "consumer"), ("show", "x\nforged"))
+    for words in asked:
+        text = ran(data, *words, COLUMNS="200")
+        assert "forged" in text
+        assert not any(line.lstrip().startswith("forged") for line in text.splitlines()), (words, text)

@@ -115,7 +115,7 @@ def _versions(runtime: Runtime) -> dict[str, str]:
         "schema": str(VERSION),
         "sqlite": sqlite3.sqlite_version,
         "python": platform.python_version(),
-        "prices": f"{catalog.version} ({days} days old)",
+        "prices": f"{catalog.version} ({days:,} {'day' if days == 1 else 'days'} old)",
     }
 
 
@@ -152,7 +152,7 @@ def _show_source(source: SourceDetail) -> None:
     more += f", {source.rounds:,} rounds" if source.rounds is not None else ""
     click.echo(f"{shown(source.path)}: {state}{more}")
     for reason, count in (source.skipped or {}).items():
-        click.echo(f"  {count:,} lines skipped: {reason}")
+        click.echo(f"  {count:,} {'line' if count == 1 else 'lines'} skipped: {reason}")
         sample = (source.samples or {}).get(reason)
         if sample:
             click.echo(f"    such as: {shown(sample)[:200]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ import click
 
 from monitor import __version__
 from monitor.config import ConfigError
+from monitor.faces.cells import visible
 
 OK, FAILED, USAGE, NOT_FOUND, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -109,10 +109,12 @@ def fail(code: int, message: str) -> NoReturn:
 
 def shown(text: str) -> str:
     """Log text that can't steer a terminal: control and formatting characters are shown, not obeyed."""
-    return "".join(
-        char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"\\x{ord(char):02x}"
-        for char in text
-    )
+    return visible(text)
+
+
+def on_one_line(text: str) -> str:
+    """The same for a name that has one line to itself: it can't make up further ones."""
+    return visible(text, keep="")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -15,7 +15,7 @@ from monitor.answers import retention
 from monitor.answers.base import Answer
 from monitor.answers.errors import NotFound
 from monitor.faces.cli.ask import opened, print_answer
-from monitor.faces.cli.main import NOT_FOUND, USAGE, as_json, common, fail, shown
+from monitor.faces.cli.main import NOT_FOUND, USAGE, as_json, common, fail, on_one_line, shown
 from monitor.runtime import STDIN
 from monitor.store.base import Bounds, Pruned, Store
 
@@ -156,7 +156,7 @@ def _show_pruned(answer: retention.Pruning) -> None:
 
 def _show_purged(answer: retention.Purging) -> None:
     verb = "went" if answer.done else "would go"
-    click.echo(f"Session {shown(answer.session_id)}: {answer.rounds:,} rounds")
+    click.echo(f"Session {on_one_line(answer.session_id)}: {answer.rounds:,} rounds")
     click.echo(f"  what was said in {answer.conversations:,} rounds {verb}")
     if answer.shared_pieces:
         click.echo(f"  {answer.shared_pieces:,} pieces of text stay: other sessions have said the same")

@@ -19,7 +19,7 @@ from monitor.answers.rounds import each_round
 from monitor.answers.sessions import RoundRow, Session
 from monitor.faces.cli.ask import opened, say_if_late, whole_id
 from monitor.faces.cli.look import colored, say, styled
-from monitor.faces.cli.main import as_json, common, shown
+from monitor.faces.cli.main import as_json, common, on_one_line, shown
 from monitor.faces.cli.strict import check_prices, strict_prices_option
 from monitor.faces.cli.tables import on_a_line, text_of
 from monitor.faces.jsontext import pieces
@@ -97,7 +97,7 @@ def _print(lines: Iterator[str], no_pager: bool) -> None:
 
 
 def _head(session: Session, name: str, ask: Asking) -> Iterator[str]:
-    yield styled(shown(name), bold=True)
+    yield styled(on_one_line(name), bold=True)
     tokens = text_of("count", session.total_tokens)
     rounds = text_of("count", session.messages_count)
     yield "  " + say(
@@ -125,7 +125,7 @@ def _head(session: Session, name: str, ask: Asking) -> Iterator[str]:
     if session.failed_rounds:
         yield "  " + styled(say("failed rounds: {number}", number=f"{session.failed_rounds:,}"), fg="red")
     if session.unpriced is not None:
-        models = ", ".join(shown(model) for model in session.unpriced.models)
+        models = ", ".join(on_one_line(model) for model in session.unpriced.models)
         yield "  " + say("rounds without a price: {number} ({models})", number=session.unpriced.rounds, models=models)
     yield f"  {shown(session.url or '')}"
 
@@ -137,7 +137,9 @@ def _round(row: RoundRow, ask: Asking) -> Iterator[str]:
     for text, number in (("{number} cached", row.cached_tokens), ("{number} reasoning", row.reasoning_tokens)):
         if number:
             counts += ", " + say(text, number=text_of("count", number))
-    line = f"#{row.round}  {_second(row.timestamp, ask)}  {shown(row.model or '-')}  {counts}  {on_a_line(row.cost)}"
+    line = (
+        f"#{row.round}  {_second(row.timestamp, ask)}  {on_one_line(row.model or '-')}  {counts}  {on_a_line(row.cost)}"
+    )
     if row.latency_ms is not None:
         line += f"  {row.latency_ms / 1000:.1f} s"
     mark = (

@@ -15,7 +15,7 @@ import click
 
 from monitor.faces.cells import amount_text, decimal, safe
 from monitor.faces.cli.look import console, say
-from monitor.faces.cli.main import shown
+from monitor.faces.cli.main import on_one_line, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +59,7 @@ def text_of(kind: Kind, value: Any, zone: ZoneInfo | None = None) -> str:
         case "money":
             return "\n".join(f"{currency} {amount_text(amount)}" for currency, amount in value.items())
         case _:
-            return shown(str(value))
+            return on_one_line(str(value))
 
 
 def on_a_line(cost: Mapping[str, float] | None) -> str:

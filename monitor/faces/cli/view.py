@@ -11,7 +11,7 @@ from monitor.answers.budgets import Amount
 from monitor.answers.pulse import Pulse
 from monitor.answers.sessions import SessionRow
 from monitor.faces.cli.look import say
-from monitor.faces.cli.main import shown
+from monitor.faces.cli.main import on_one_line, shown
 from monitor.faces.cli.tables import Column, on_a_line, rich_table, text_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def budget_lines(seen: Pulse) -> list[tuple[float, str]]:
         lines.append((seen.budget.share, f"{say('Budget')}: {used} ({seen.budget.share:.1%})"))
     for state in seen.budgets:
         used = f"{_amount(state.used)} / {_amount(state.limit)}"
-        name = shown(" ".join(filter(None, (state.name, state.value))))
+        name = on_one_line(" ".join(filter(None, (state.name, state.value))))
         lines.append((state.share, f"{say('Budget')} {name}: {used} ({state.share:.1%})"))
     return lines
 
@@ -112,7 +112,7 @@ def _above(seen: Pulse, zone: ZoneInfo) -> list[Text]:
     now = f"{datetime.fromisoformat(seen.at).astimezone(zone):%H:%M:%S}"
     title = f"session-monitor  {now}  " + say("q ends it")
     if seen.session_key is not None:
-        title += f"  {shown(seen.session_key)}"
+        title += f"  {on_one_line(seen.session_key)}"
     totals = [
         say("{number} sessions", number=f"{seen.total_sessions:,}"),
         say("{number} rounds", number=f"{seen.totals.rounds:,}"),
@@ -140,10 +140,12 @@ def _below(seen: Pulse, zone: ZoneInfo) -> list[Text]:
     lines = []
     for failed in reversed(seen.failures):
         when = text_of("time", failed.timestamp, zone)[-5:] if failed.timestamp else "-"
-        where = shown(failed.session_id or say("(none)")).replace("\n", " ")
+        where = on_one_line(failed.session_id or say("(none)"))
         status = failed.status if failed.status is not None else "-"
         lines.append(
-            _text(f"{when} {say('FAILED')} {status}  {shown(failed.model or '-')}  {where} #{failed.round}", "red")
+            _text(
+                f"{when} {say('FAILED')} {status}  {on_one_line(failed.model or '-')}  {where} #{failed.round}", "red"
+            )
         )
     for source in seen.sources:
         if not source.exists:
@@ -162,7 +164,7 @@ def _below(seen: Pulse, zone: ZoneInfo) -> list[Text]:
 
 def _name(row: SessionRow) -> str:
     tokens = text_of("count", row.total_tokens)
-    return f"{shown(row.session_id)}  {tokens}  {on_a_line(row.cost)}".replace("\n", " ")
+    return f"{on_one_line(row.session_id)}  {tokens}  {on_a_line(row.cost)}".replace("\n", " ")
 
 
 def _text(text: str, style: str = "") -> Text:

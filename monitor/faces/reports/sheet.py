@@ -10,7 +10,7 @@ from monitor.answers.base import Money
 from monitor.answers.groups import GroupRow
 from monitor.answers.report import FinOpsReport, HourRow
 from monitor.answers.stats import DateRow, Figures, ModelRow
-from monitor.faces.cells import decimal, safe
+from monitor.faces.cells import decimal, safe, visible
 
 _COUNTS = (
     "sessions",
@@ -57,11 +57,11 @@ def sheet(report: FinOpsReport) -> str:
     for section, name, value in _facts(report):
         writer.writerow([section, name, value, *blank])
     for section, name, row in rows:
-        writer.writerow([section, safe(name), "", *_counts(row), *_amounts(row.cost, currencies)])
+        writer.writerow([section, safe(visible(name)), "", *_counts(row), *_amounts(row.cost, currencies)])
     for failed in report.failures.newest:
         said = f"{failed.status if failed.status is not None else ''} {failed.model or ''}".strip()
         where = f"{failed.timestamp or ''} {failed.session_id or ''} #{failed.round}".strip()
-        writer.writerow(["failures", safe(where), safe(said), *blank])
+        writer.writerow(["failures", safe(visible(where)), safe(visible(said)), *blank])
     return out.getvalue()
 
 

@@ -339,6 +339,8 @@ def test_a_page_shows_figures_alone_to_whom_nothing_else_is_open(served: Served,
             page = client.get(path)
             assert page.status_code == 200
             assert question not in html.unescape(page.text)
+            assert "opens figures only" in page.text
+            assert "is kept for this round" not in page.text  # it is kept, for others
         assert client.get("/session.md", params={"id": MAIN}).status_code == 403
         for path in ("/", "/models", "/sources", "/budgets"):
             answer = client.get(path)

@@ -166,6 +166,7 @@ WORDS = {
     "round.failed_with": "failed, {status}",
     "round.new": "What this round added",
     "round.nothing": "Nothing of what was said is kept for this round.",
+    "round.closed": "This link or token opens figures only, not what was said.",
     "round.role.user": "User",
     "round.role.system": "System",
     "round.role.developer": "Developer",

@@ -159,6 +159,7 @@ WORDS = {
     "round.failed_with": "失败，{status}",
     "round.new": "这一轮新增的内容",
     "round.nothing": "这一轮没有保存对话内容。",
+    "round.closed": "此链接或令牌只开放数字，不开放对话内容。",
     "round.role.user": "用户",
     "round.role.system": "系统",
     "round.role.developer": "开发者",
