@@ -1,21 +1,17 @@
-"""Opens the store, the lock and ingestion: once per process, whatever faces it shows."""
+"""One process's share of a data directory: it answers, and ingests while it holds the lock."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
-
-import msgspec
 
 from monitor import __version__
 from monitor.access import links
@@ -26,17 +22,16 @@ from monitor.answers.health import SourceStanding, Standing
 from monitor.answers.scope import ASKED_BY, Scope, ScopedStore
 from monitor.budgets import BudgetBook, Exchange
 from monitor.config import (
-    ADDRESS_NAME,
-    DEFAULT_LOGS,
     LOCK_NAME,
     ConfigError,
     Settings,
     SourceSettings,
-    check_allowed,
-    is_openclaw,
     openclaw_folders,
 )
-from monitor.store.base import Added, OlderStore, RepricedRounds, SessionQuery, Store, StoreError
+from monitor.runtime.address import Addresses
+from monitor.runtime.following import OWN_RECORDS, STDIN, Following, is_of_days, size_of
+from monitor.runtime.unread import Unread
+from monitor.store.base import Added, RepricedRounds, SessionQuery, Store
 from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
@@ -44,33 +39,20 @@ if TYPE_CHECKING:
 
     from monitor.alerts import Teller
     from monitor.archive import Spool
-    from monitor.ingest import Ingester, Source
+    from monitor.ingest import Ingester
     from monitor.ingest.retention import Retention
     from monitor.prices.catalog import Catalog
     from monitor.prices.live import LiveCatalog
     from monitor.prices.model_pricing import UsagePrices
-    from monitor.sources.tail import FileState
     from monitor.sources.usage_log.writer import DayFiles
 
 log = logging.getLogger("monitor.runtime")
 
-STDIN = Path("-")
-#: Usage records that were given to this program lie here, below the data directory.
-OWN_RECORDS = "usage"
 #: How often a process that only answers looks whether it can take over.
 _TAKE_OVER_S = 2.0
 #: How long an answer waits for the log: in the ingesting process, and for another process to ingest.
 _DRAIN_S = 2.0
 _WAIT_FOR_OTHER_S = 0.5
-
-
-class _Address(NamedTuple):
-    """What a process tells of the page that it serves."""
-
-    url: str
-    pid: int
-    #: A token is asked for there.
-    guarded: bool
 
 
 class Runtime:
@@ -87,20 +69,19 @@ class Runtime:
         self._refresh_interval = refresh_interval
         self.settings = settings
         self.folder = settings.data_dir.expanduser().absolute()
-        self._log_paths = tuple(log_paths)
-        self._max_rotate = max_rotate
         self.store = SqliteStore(self.folder, read_only=True)
+        self._following = Following(settings, self.store, self._lock, log_paths=log_paths, max_rotate=max_rotate)
+        self._unread = Unread(self.store, self._following)
+        self._addresses = Addresses(self.folder)
         self._ingester: Ingester | None = None
         self._writer: SqliteStore | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._settled = threading.Event()
         self._listeners: list[Callable[[Added], None]] = []
-        self._address: str | None = None
         self._live: LiveCatalog | None = None
         self._book: BudgetBook | None = None
         self._teller: Teller | None = None
-        self._guarded = False
         self._signer = Signer(self.folder)
         self._start_failure: str | None = None
         self._retention: Retention | None = None
@@ -114,70 +95,11 @@ class Runtime:
         Raises:
             ConfigError: a path that may not be read.
         """
-        found = [_named(path) for path in self._log_paths] or list(self.settings.sources)
-        if not found:
-            found = self._remembered()
-        if not found:
-            found = [SourceSettings(path=path) for path in DEFAULT_LOGS if path.exists()]
-            if self.settings.usage.folder.is_dir():
-                found.append(SourceSettings(kind="usage", path=self.settings.usage.folder))
-            found += [SourceSettings(kind="openclaw", path=path) for path in openclaw_folders()]
-        own = self.folder / OWN_RECORDS
-        if own.is_dir() and all(source.path != own for source in found):
-            found.append(SourceSettings(kind="usage", path=own))
-        allowed = self.settings.privacy.allowed_paths
-        return [
-            source.model_copy(
-                update={
-                    "path": source.path if source.path in (STDIN, own) else check_allowed(source.path, allowed),
-                    "max_rotate": source.max_rotate if self._max_rotate is None else self._max_rotate,
-                }
-            )
-            for source in found
-        ]
-
-    def _remembered(self) -> list[SourceSettings]:
-        """The sources that the data directory already follows, read as they were."""
-        try:
-            how = self.store.followed()
-        except OlderStore:
-            # After an upgrade: what is followed stands in tables that have to be brought up to date first.
-            self._bring_up_to_date()
-            how = self.store.followed()
-        found = []
-        for name in self.store.sources():
-            kind, settings = how.get(name, ("higress", b"{}"))
-            try:
-                found.append(SourceSettings(**{**json.loads(settings), "kind": kind, "path": Path(name)}))
-            except ValueError:
-                # Written by another version of this program.
-                log.warning("%s is not followed: name it in the configuration", name)
-        return found
-
-    def _bring_up_to_date(self) -> None:
-        """Give the tables of an older version what is new in them.
-
-        Raises:
-            StoreError: a process of the older version ingests, or the store can't be used.
-        """
-        try:
-            with self._lock():
-                SqliteStore(self.folder, keep_content=False).close()
-        except TimeoutError:
-            raise StoreError(
-                f"{self.folder} is of an older version of this program, and a process of that version reads the logs: "
-                "stop it (`session-monitor service status` tells whether it is the service), then start this one"
-            ) from None
+        return self._following.sources()
 
     def usage_folder(self) -> Path:
-        """Where usage records go that are given to this program: the first folder of them that is followed.
-
-        Without one they go into the data directory, which is followed from then on.
-        """
-        for source in self.sources():
-            if is_of_days(source) and not source.fields:
-                return source.path
-        return self.folder / OWN_RECORDS
+        """Where usage records go that are given to this program."""
+        return self._following.usage_folder()
 
     def usage_files(self, folder: Path | None = None) -> DayFiles:
         """What appends usage records to `folder`, by default to `usage_folder`."""
@@ -240,8 +162,8 @@ class Runtime:
                 ingester = self._open_ingester()
                 self._start_failure = None
                 self._settled.set()
-                if self._address is not None:
-                    self.publish_address(self._address, guarded=self._guarded)
+                if (own := self._addresses.own) is not None:
+                    self.publish_address(own.url, guarded=own.guarded)
                 if on_lock is not None:
                     on_lock()
                 ingester.run()
@@ -350,6 +272,7 @@ class Runtime:
     def _open_ingester(self) -> Ingester:
         from monitor.ingest import Ingester  # noqa: PLC0415 - only one process reads logs
         from monitor.redaction import Redactor  # noqa: PLC0415
+        from monitor.runtime.opening import opened  # noqa: PLC0415
 
         catalog = self.live_catalog()
         catalog.refresh()
@@ -376,7 +299,10 @@ class Runtime:
         if all(source.path != self.folder / OWN_RECORDS for source in configured):
             # Somebody may send records later.
             configured.append(SourceSettings(kind="usage", path=self.folder / OWN_RECORDS))
-        sources = [self._source(source, writer, catalog, keep_content) for source in configured]
+        sources = [
+            opened(source, writer, catalog, keep_content=keep_content, kept_by=partial(self._spool, writer))
+            for source in configured
+        ]
         self._ingester = Ingester(
             sources,
             writer,
@@ -388,42 +314,7 @@ class Runtime:
         )
         return self._ingester
 
-    def _source(
-        self, settings: SourceSettings, writer: SqliteStore, catalog: LiveCatalog, keep_content: bool
-    ) -> Source:
-        from monitor.ingest import LogSource, StreamSource  # noqa: PLC0415 - only one process reads logs
-
-        name = str(settings.path)
-        reader = None
-        if settings.kind == "openclaw":
-            from monitor.ingest.transcripts import TranscriptSource  # noqa: PLC0415 - only where there are transcripts
-
-            writer.follow(name, settings.kind, b"{}")
-            return TranscriptSource(settings.path, writer, catalog, keep_content=keep_content)
-        if settings.kind == "usage":
-            from monitor.ingest.usage_folder import UsageFolder  # noqa: PLC0415
-            from monitor.sources.usage_log.reader import UsageReader  # noqa: PLC0415
-
-            own = settings.model_dump(mode="json", exclude={"kind", "path"}, exclude_defaults=True)
-            writer.follow(name, settings.kind, json.dumps(own).encode())
-            if is_of_days(settings):
-                return UsageFolder(settings.path, writer, catalog, names=settings.names, keep_content=keep_content)
-            reader = UsageReader(settings.names, name)
-        if settings.path == STDIN:
-            return StreamSource(sys.stdin.fileno(), catalog, keep_content=keep_content, reader=reader)
-        return LogSource(
-            settings.path,
-            writer,
-            catalog,
-            max_rotate=settings.max_rotate,
-            keep_content=keep_content,
-            reader=reader,
-            lines_kept_by=self._spool(settings.path, writer) if settings.kind == "higress" else None,
-            origin=name if settings.kind == "usage" else None,
-        )
-
-    def _spool(self, log: Path, store: SqliteStore) -> Spool | None:
-        """Where the lines of a log are kept as they are read; None where they are not."""
+    def _spool(self, store: SqliteStore, log: Path) -> Spool | None:
         folder = self.settings.retention.archive
         # A segment that is read again need not be archived again.
         if folder is None or log.parent == folder:
@@ -486,16 +377,16 @@ class Runtime:
         sources = []
         notes: tuple[str, ...] = ()
         for source in self.sources():
-            size = _size(source)
+            size = size_of(source)
             state = known.get(str(source.path))
             if state is not None:
                 pending = state.pending_bytes + state.refused_bytes
                 problems = tuple(f"{p.path}: {p.what}" for p in state.problems)
                 notes += state.notes
             elif source.kind == "openclaw":
-                pending, problems = self._unread_folder(source.path), ()
+                pending, problems = self._unread.of_folder(source.path), ()
             else:
-                pending = self._unread(self._wanted([str(source.path)]))
+                pending = self._unread.of(self._unread.wanted([str(source.path)]))
                 found = None if source.path == STDIN or is_of_days(source) else in_the_way(source.path)
                 problems = (f"{found.path}: {found.reason}: {found.remedy}",) if found is not None else ()
             sources.append(
@@ -585,10 +476,10 @@ class Runtime:
             return (as_of if as_of is not None else self.store.as_of()), behind
         deadline = time.monotonic() + (_WAIT_FOR_OTHER_S if wait else 0.0)
         asked = time.time_ns() // 1_000_000
-        folders = self._openclaw_folders()
-        wanted = self._wanted(without=folders)
+        folders = self._unread.openclaw_folders()
+        wanted = self._unread.wanted(without=folders)
         while True:
-            behind = self._unread(wanted) + sum(map(self._unread_folder, folders))
+            behind = self._unread.of(wanted) + sum(map(self._unread.of_folder, folders))
             if behind == 0:
                 # What was there when the question came has been read, whenever that happened.
                 return (asked if folders or any(wanted.values()) else self.store.as_of()), None
@@ -596,83 +487,13 @@ class Runtime:
                 return self.store.as_of(), behind
             time.sleep(0.02)
 
-    def _states(self, name: str) -> list[FileState]:
-        from monitor.sources.tail import FileState  # noqa: PLC0415 - only a process that does not ingest asks this
-
-        return [
-            msgspec.structs.replace(msgspec.msgpack.decode(c.position, type=FileState), size=c.size)
-            for c in self.store.checkpoints(name)
-        ]
-
-    def _openclaw_folders(self) -> list[Path]:
-        """The state folders among what is followed."""
-        how = self.store.followed()
-        names = self.store.sources()
-        if not names:
-            return [source.path for source in self.sources() if source.kind == "openclaw"]
-        return [Path(name) for name in names if name in how and how[name][0] == "openclaw"]
-
-    def _unread_folder(self, folder: Path) -> int:
-        from monitor.ingest.transcripts import unread_bytes  # noqa: PLC0415 - only where there are transcripts
-
-        return unread_bytes(folder, self.store.checkpoints(str(folder)))
-
-    def _wanted(
-        self, names: Sequence[str] = (), *, without: Sequence[Path] = ()
-    ) -> dict[str, list[tuple[int, int, int]]]:
-        """Device, inode and size of what has to be read: of each log the live file, and what it was before."""
-        wanted = {}
-        for name in names or self.store.sources() or [str(source.path) for source in self.sources()]:
-            if Path(name) in without:
-                continue
-            files: list[tuple[int, int, int]] = []
-            if os.path.isdir(name):
-                wanted[name] = [
-                    (found.st_dev, found.st_ino, found.st_size)
-                    for _, found in _day_files(Path(name))
-                    if found is not None
-                ]
-                continue
-            with contextlib.suppress(OSError):
-                found = os.stat(name)
-                files.append((found.st_dev, found.st_ino, found.st_size))
-            known = {(state.device, state.inode) for state in self._states(name)}
-            if known and (not files or files[0][:2] not in known):
-                # Rotated, and nobody has looked since: what was written before that has another name now.
-                from monitor.sources.tail import same_log  # noqa: PLC0415
-
-                there = [(found.st_dev, found.st_ino, found.st_size) for found in same_log(name)]
-                files += [file for file in there if file[:2] in known]
-            wanted[name] = files
-        return wanted
-
-    def _unread(self, wanted: dict[str, list[tuple[int, int, int]]]) -> int:
-        """Bytes of these files that nobody has read yet."""
-        unread = 0
-        for name, files in wanted.items():
-            states = self._states(name) if files else []
-            for device, inode, size in files:
-                sizes = (s.size for s in states if (s.device, s.inode) == (device, inode) and s.size <= size)
-                unread += size - max(sizes, default=0)
-        return unread
-
     def unread_bytes(self) -> int:
         """Bytes of the logs that no process has read yet."""
-        sources = [source for source in self.sources() if source.path != STDIN]
-        folders = [source.path for source in sources if source.kind == "openclaw"]
-        logs = [str(source.path) for source in sources if source.path not in folders]
-        return (self._unread(self._wanted(logs)) if logs else 0) + sum(map(self._unread_folder, folders))
+        return self._unread.bytes()
 
     def has_logs(self) -> bool:
         """Whether there is anything to read, be it under a rotated name only."""
-        from monitor.sources.tail import same_log  # noqa: PLC0415
-
-        return any(
-            source.path == STDIN
-            or is_of_days(source)
-            or (source.path.is_dir() if source.kind == "openclaw" else same_log(source.path, source.max_rotate))
-            for source in self.sources()
-        )
+        return self._unread.has_logs()
 
     def ingester_alive(self) -> bool:
         """Whether some process holds the lock just now. Nothing is made or changed by asking."""
@@ -704,9 +525,10 @@ class Runtime:
     @property
     def links_are_signed(self) -> bool:
         """Whether the page that links lead to asks for a token, so that a link must open its session by itself."""
-        if self.settings.web.needs_token or self._guarded:
+        own = self._addresses.own
+        if self.settings.web.needs_token or (own is not None and own.guarded):
             return True
-        told = self._told() if self._address is None and self.settings.web.auth != "proxy" else None
+        told = self._addresses.told() if own is None and self.settings.web.auth != "proxy" else None
         return told is not None and told.guarded
 
     @property
@@ -726,42 +548,16 @@ class Runtime:
         `guarded`: a token is asked for there.
         """
         self._make_folder()
-        self._address, self._guarded = url, guarded
-        told = self._told()
-        if not self.is_ingesting and told is not None and (told.url, told.pid) != (url, os.getpid()):
-            return
-        path = self.folder / ADDRESS_NAME
-        temporary = path.with_suffix(f".{os.getpid()}")
-        try:
-            temporary.write_text(json.dumps({"url": url, "pid": os.getpid(), "guarded": guarded}))
-            temporary.chmod(0o600)
-            temporary.replace(path)
-        except OSError as error:
-            log.warning("other processes can't be told where the page is: %s", error)
+        self._addresses.publish(url, guarded=guarded, first=self.is_ingesting)
 
     def withdraw_address(self) -> None:
         """Stop telling it."""
-        if self._address is not None:
-            told, self._address = self._told(), None
-            if told is not None and told.pid == os.getpid():
-                with contextlib.suppress(OSError):
-                    (self.folder / ADDRESS_NAME).unlink()
-
-    def _told(self) -> _Address | None:
-        """The published address and the process that serves it, where that one lives."""
-        try:
-            told = json.loads((self.folder / ADDRESS_NAME).read_text())
-            os.kill(int(told["pid"]), 0)
-            return _Address(str(told["url"]), int(told["pid"]), bool(told.get("guarded")))
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return None
+        self._addresses.withdraw()
 
     def published_address(self) -> str | None:
         """Where the page is served, or None where nobody serves it."""
-        if self._address is not None:
-            return self._address
-        told = self._told()
-        return None if told is None else told.url
+        known = self._addresses.known
+        return None if known is None else known.url
 
     @property
     def page_is_served(self) -> bool:
@@ -778,45 +574,3 @@ class Runtime:
             self._thread.join(timeout=5)
         self.withdraw_address()
         self.store.close()
-
-
-def is_of_days(source: SourceSettings) -> bool:
-    """Whether a source is a folder with a file a day: it is there as one, or may become one."""
-    path = source.path
-    return source.kind == "usage" and (path.is_dir() or (path != STDIN and not path.suffix and not path.exists()))
-
-
-def _named(path: Path) -> SourceSettings:
-    """What is meant by a path on the command line: a folder has usage records, or is OpenClaw's; else it is a log."""
-    if is_openclaw(path):
-        return SourceSettings(kind="openclaw", path=path)
-    return SourceSettings(kind="usage" if path.is_dir() and not path.suffix else "higress", path=path)
-
-
-def _day_files(folder: Path) -> list[tuple[Path, os.stat_result | None]]:
-    from monitor.sources.usage_log.folder import day_files  # noqa: PLC0415 - only where there are such files
-
-    found: list[tuple[Path, os.stat_result | None]] = []
-    with contextlib.suppress(OSError):
-        for path in (path for paths in day_files(folder).values() for path in paths):
-            try:
-                found.append((path, path.stat()))
-            except OSError:
-                found.append((path, None))
-    return found
-
-
-def _size(source: SourceSettings) -> int | None:
-    """Bytes of a log, or of all files of a folder that are read; None where it is not there."""
-    path = source.path
-    try:
-        if source.kind == "openclaw":
-            from monitor.ingest.transcripts import signature_of  # noqa: PLC0415 - only where there are transcripts
-
-            signature = signature_of(path)
-            return None if signature is None else signature[2]
-        if path.is_dir():
-            return sum(found.st_size for _, found in _day_files(path) if found is not None)
-        return path.stat().st_size
-    except OSError:
-        return None
