@@ -97,8 +97,9 @@ def end(processes: Sequence[subprocess.Popen[Any]]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment without settings of this program that happen to be in it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SESSION_MONITOR_")}
+    """The environment without settings of this program that happen to be in it, and without a terminal's size."""
+    foreign = ("COLUMNS", "LINES")
+    return {n: v for n, v in os.environ.items() if not n.startswith("SESSION_MONITOR_") and n not in foreign}
 
 
 # -- what a log holds against what a store says of it ---------------------------------------------
