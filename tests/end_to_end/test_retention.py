@@ -82,7 +82,7 @@ def test_pruning_that_is_killed_again_and_again_loses_no_count(
         at_work += killed(["prune", before], copy, chance.randrange(5, 120))
         with closing(SqliteStore(copy, read_only=True)) as store:
             check_totals(store, expected, DEMO)
-    assert at_work > KILLS / 3
+    assert at_work >= 3
     assert not killed(["prune", before], copy, 1 << 20)
     # What was pruned when, nobody sees; and the log has nothing that is new.
     again = tmp_path / "again.log"
