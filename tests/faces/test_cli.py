@@ -84,6 +84,7 @@ def test_a_part_of_an_id_is_enough_where_it_is_the_only_one(place: Place) -> Non
 
 def test_an_unknown_session_ends_with_3_and_names_near_ones(place: Place) -> None:
     _, said = run("show", "--data-dir", place.data, "agent:main:mian", code=3)
+    assert "session-monitor list" in said
     assert SESSION in said
     assert "`session-monitor list` shows all" in said
 
