@@ -179,6 +179,18 @@ def test_a_directory_in_place_of_a_log_is_a_problem(tmp_path: Path) -> None:
     assert "not a regular file" in out
 
 
+def test_a_folder_without_records_that_was_meant_as_a_log_is_told(tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    (backup / "20260201T093015Z-1a2b3c4d.zst").write_bytes(b"")
+    _, said = run("ingest", "--once", "--data-dir", tmp_path / "data", "--log-path", backup)
+    assert f"{backup}: no usage records" in said
+    assert "named by its file" in said
+    (backup / "2026-11-25.jsonl").touch()
+    _, said = run("ingest", "--once", "--data-dir", tmp_path / "data", "--log-path", backup)
+    assert "no usage records" not in said
+
+
 def test_standard_input_belongs_to_mcp_where_that_is_served(tmp_path: Path) -> None:
     _, said = run("serve", "--data-dir", tmp_path / "data", "--log-path", "-", code=2)
     assert "--log-path -" in said
