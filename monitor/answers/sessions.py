@@ -295,7 +295,7 @@ def find(ask: Asking, session_id: str, since: int | None = None) -> SessionRecor
             hint = "No session has been read from the log yet."
         if ask.behind_bytes:
             hint += f" The log is still being read ({ask.behind_bytes:,} bytes to go): ask again in a moment."
-        raise NotFound(f"No session {session_id[:200]!r}. {hint} list_sessions shows all.")
+        raise NotFound(f"No session {session_id[:200]!r}. {hint} list_sessions (`session-monitor list`) shows all.")
     return record
 
 

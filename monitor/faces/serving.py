@@ -197,9 +197,10 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
         runtime.start()
     sys.stderr.write(f"page  http://{shown}:{port}/\nMCP   http://{shown}:{port}/mcp\n")
     if new_token is not None:
-        sys.stderr.write(
-            f"token {new_token}\nIt is not shown again. Log in once with http://{reached}:{port}/?token={new_token}\n"
-        )
+        # Behind a proxy the cookie is made for its address: only a login there lasts.
+        web = runtime.settings.web
+        entry = (web.base_url or "").rstrip("/") if web.public is not None else f"http://{reached}:{port}"
+        sys.stderr.write(f"token {new_token}\nIt is not shown again. Log in once with {entry}/?token={new_token}\n")
     sys.stderr.flush()
     serving = EmbeddedServer(_uvicorn_config(whole), whole.state.before_shutdown)
     interrupted = False

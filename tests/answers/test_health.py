@@ -65,6 +65,17 @@ def test_each_trouble_of_the_place_is_told_with_its_remedy(tmp_path: Path) -> No
     assert [f.about for f in answer.findings if f.fixable] == ["/data"]
 
 
+def test_records_of_calls_need_no_sessions_and_no_gateway(tmp_path: Path) -> None:
+    records = SourceStanding("/srv/records", "usage", exists=True, size=10, pending_bytes=0)
+    rounds = [made(1, session_id=None, session_source=None)]
+    answer = examined(tmp_path, rounds, standing=Standing((records,), ingesting=False))
+    assert problems(answer) == []
+    assert not any("Higress" in f.what + f.do for f in answer.findings if f.about == "sessions")
+    assert [f.what for f in answer.findings if f.about == "ingestion"] == ["no process reads the logs now"]
+    health = source_health(asking(tmp_path, rounds), Standing((records,), ingesting=True))
+    assert not any("session_id_header" in text for text in health.advice)
+
+
 def test_an_unpriced_model_and_rounds_without_any_session_need_doing(tmp_path: Path) -> None:
     answer = examined(tmp_path, [made(1, UNPRICED, session_id=None, session_source=None, model="mine")])
     told = problems(answer)

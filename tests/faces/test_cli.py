@@ -84,6 +84,7 @@ def test_a_part_of_an_id_is_enough_where_it_is_the_only_one(place: Place) -> Non
 
 def test_an_unknown_session_ends_with_3_and_names_near_ones(place: Place) -> None:
     _, said = run("show", "--data-dir", place.data, "agent:main:mian", code=3)
+    assert "session-monitor list" in said
     assert SESSION in said
     assert "`session-monitor list` shows all" in said
 
@@ -176,6 +177,18 @@ def test_a_directory_in_place_of_a_log_is_a_problem(tmp_path: Path) -> None:
     config.write_text('[[sources]]\nkind = "higress"\npath = "folder.log"\n')
     out, _ = run("doctor", "--data-dir", tmp_path / "other", "--config", config, code=1)
     assert "not a regular file" in out
+
+
+def test_a_folder_without_records_that_was_meant_as_a_log_is_told(tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    (backup / "20260201T093015Z-1a2b3c4d.zst").write_bytes(b"")
+    _, said = run("ingest", "--once", "--data-dir", tmp_path / "data", "--log-path", backup)
+    assert f"{backup}: no usage records" in said
+    assert "named by its file" in said
+    (backup / "2026-11-25.jsonl").touch()
+    _, said = run("ingest", "--once", "--data-dir", tmp_path / "data", "--log-path", backup)
+    assert "no usage records" not in said
 
 
 def test_standard_input_belongs_to_mcp_where_that_is_served(tmp_path: Path) -> None:

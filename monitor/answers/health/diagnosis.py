@@ -69,7 +69,7 @@ def diagnosis(ask: Asking, standing: Standing, place: Place, *, now_ms: int | No
     found = [
         *_of_place(place),
         *_of_sources(standing, report),
-        *_of_names(report, by_header, by_text),
+        *_of_names(standing, report, by_header, by_text),
         *_of_prices(report["unpriced_models"]),
         *_of_times(ask, now),
         *_of_lost_files(ask, now),
@@ -144,7 +144,8 @@ def _of_sources(standing: Standing, report: dict[str, object]) -> Iterator[Findi
     if not standing.ingesting:
         yield _hint(
             "ingestion",
-            "no process reads the logs now, and Higress deletes them after minutes",
+            "no process reads the logs now"
+            + (", and Higress deletes them after minutes" if standing.reads_gateway else ""),
             "run `session-monitor service install`, or `session-monitor ingest --once` from cron every minute",
         )
     for source in standing.sources:
@@ -169,8 +170,17 @@ def _of_sources(standing: Standing, report: dict[str, object]) -> Iterator[Findi
                 yield severity(path, f"{count:,} lines were skipped: {reason}", do)
 
 
-def _of_names(report: dict[str, object], by_header: int, by_text: int) -> Iterator[Finding]:
+def _of_names(standing: Standing, report: dict[str, object], by_header: int, by_text: int) -> Iterator[Finding]:
     rounds, nameless = int(str(report["rounds"])), int(str(report["rounds_without_session"] or 0))
+    if standing.sources and not standing.reads_gateway:
+        if nameless:
+            # Who records calls may have no sessions at all: that is no fault.
+            yield _hint(
+                "sessions",
+                f"{nameless:,} of {rounds:,} records name no session",
+                "if they should belong to sessions: give `session_id` with each record",
+            )
+        return
     both = (
         "two ends need setting: Higress' ai-statistics plugin needs session_id_header (such as x-session-affinity), "
         "and OpenClaw's model compat.sendSessionAffinityHeaders; `session-monitor skill install` shows both"

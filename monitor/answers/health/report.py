@@ -123,7 +123,7 @@ def _advice(
             advice.append(f"{report.path}: {bad} damaged lines were skipped; `session-monitor doctor` shows one.")
         if rounds == 0 and (report.skipped or {}).get("foreign", 0):
             advice.append(f"{report.path}: {_FOREIGN_ADVICE}. Access-log lines have not been seen in it yet.")
-    if rounds and nameless == rounds:
+    if rounds and nameless == rounds and (standing.reads_gateway or not standing.sources):
         advice.append(
             "No round names a session. Set session_id_header of Higress' ai-statistics plugin to a header that your "
             "client sends; OpenClaw sends x-session-affinity where its model has compat.sendSessionAffinityHeaders."

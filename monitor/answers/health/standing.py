@@ -29,6 +29,11 @@ class Standing(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     version: str = ""
 
+    @property
+    def reads_gateway(self) -> bool:
+        """A gateway's log is among the sources."""
+        return any(source.kind == "higress" for source in self.sources)
+
 
 class Trouble(msgspec.Struct, frozen=True):
     """Something that is not as it should be in a place where this program keeps its data."""

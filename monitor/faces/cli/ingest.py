@@ -51,6 +51,7 @@ def ingest_command(
     from filelock import Timeout  # noqa: PLC0415
 
     from monitor.runtime import STDIN, Runtime, is_of_days  # noqa: PLC0415
+    from monitor.sources.usage_log.folder import day_files  # noqa: PLC0415 - only where there is something to read
 
     runtime = Runtime(
         load(config, data_dir=data_dir),
@@ -66,12 +67,19 @@ def ingest_command(
     if piped:
         once = True  # a stream is over when it ends
     if once:
+        named = {Path(path) for path in log_path} | {Path(path).absolute() for path in log_path}
         for source in sources:
             if source.path == STDIN:
                 continue
             try:
                 if source.kind == "openclaw" or is_of_days(source):
                     os.listdir(source.path)
+                    if source.kind == "usage" and source.path in named and not day_files(source.path):
+                        click.echo(
+                            f"{source.path}: no usage records are in this folder (2026-11-25.jsonl and the like); "
+                            "a log, or a segment of an archive, is named by its file",
+                            err=True,
+                        )
                     continue
                 with source.path.open("rb"):
                     pass

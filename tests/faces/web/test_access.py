@@ -650,6 +650,13 @@ def test_behind_a_proxy_with_a_path_everything_is_reached(place: Place, prefix: 
             assert client.get("/monitor").headers["location"] == "/monitor/"
 
 
+def test_the_login_that_is_printed_leads_through_the_proxy(place: Place) -> None:
+    with daemon(
+        place, "--no-ingest", "--token", "auto", "--data-dir", str(place.folder / "new"), settings=PROXY
+    ) as served:
+        assert f"Log in once with https://example.org/monitor/?token={served.token}\n" in served.stderr
+
+
 def test_a_proxy_that_lets_in_the_right_ones_needs_no_token_of_ours(place: Place) -> None:
     settings = f'{PROXY}auth = "proxy"\n'
     with (
