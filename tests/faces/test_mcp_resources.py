@@ -12,7 +12,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
-from mcp.types import PromptReference, ResourceTemplateReference, TextContent, TextResourceContents
+from mcp.types import INVALID_PARAMS, PromptReference, ResourceTemplateReference, TextContent, TextResourceContents
 
 from tests.faces.place import Place
 
@@ -141,6 +141,18 @@ async def test_prompts_name_the_tools_and_the_session(place: Place, mode: Mode) 
     assert isinstance(content, TextContent)
     assert "get_session" in content.text
     assert SESSION in content.text
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize(("name", "lacks"), [("explain_cost", "session_id"), ("no_such_prompt", "no_such_prompt")])
+async def test_a_prompt_that_lacks_its_session_or_is_none_is_refused_in_words(
+    place: Place, mode: Mode, name: str, lacks: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with connected(place, mode) as client:
+        with pytest.raises(MCPError, match=f"{lacks}.*weekly_report") as caught:
+            await client.get_prompt(name, {})
+    assert caught.value.error.code == INVALID_PARAMS
+    assert "Traceback" not in capfd.readouterr().err
 
 
 async def test_top_spenders_are_ranked_and_their_shares_add_up(place: Place) -> None:

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 _SessionId = Annotated[str, Field(description="The session's id, e.g. agent:main:main.")]
 
 
+async def _in_words(ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+    """A prompt that is none or lacks its session is the caller's mistake: told as such, not as a fault of ours."""
+    try:
+        return await call_next(ctx)
+    except ValueError as error:
+        if ctx.method != "prompts/get":
+            raise
+        raise MCPError(
+            INVALID_PARAMS,
+            f"{str(error)[:200]}. The prompts are report_my_spend and explain_cost, each with a session_id, and "
+            "weekly_report.",
+        ) from None
+
+
 def register(server: MCPServer[Any]) -> None:
     """Add the prompts of the contract."""
+    server.middleware.append(_in_words)
 
     @server.prompt(title="What has this conversation cost?")
     def report_my_spend(session_id: _SessionId) -> str:
