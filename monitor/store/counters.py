@@ -213,10 +213,13 @@ class Counters:
         return len(channels)
 
     def _is_news(self, budget: Budget, at: int, slot: str, now: int) -> bool:
-        """Whether the period is not over: who reads last month's log wants no alert for each of its days."""
+        """Whether the period is the present one: who reads last month's log wants no alert for each of its days.
+
+        Nor for days to come, which only a wrong clock can write of.
+        """
         end = budget.period_end(at, self._zone)
         if end is not None:
-            return end > now
+            return at <= now < end
         row = self._db.execute("SELECT last_at FROM session WHERE kind = 0 AND session_id = ?", (slot,)).fetchone()
         return row is not None and row[0] > now - _UNDER_WAY_MS
 

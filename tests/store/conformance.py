@@ -1191,8 +1191,9 @@ class StoreConformance:
             with closing(open_store(book)) as store:
                 assert store.add(Batch(rounds=[spent(0, 49)])).alerts == 0
                 assert store.add(Batch(rounds=[spent(1, 1)])).alerts == 2
-                # What was used in a month that is over concerns nobody any more.
+                # What was used in a month that is over concerns nobody any more, nor what a wrong clock has written.
                 assert store.add(Batch(rounds=[spent(2, 1000, MOMENTS[4] - DAY)])).alerts == 0
+                assert store.add(Batch(rounds=[spent(9, 1000, now + 366 * DAY)])).alerts == 0
             with closing(open_store(book)) as store:
                 assert store.add(Batch(rounds=[spent(3, 1)])).alerts == 0
                 assert store.add(Batch(rounds=[spent(4, 70)])).alerts == 3
@@ -1213,7 +1214,7 @@ class StoreConformance:
                     ("failed", 1, "gone"), ("sent", 1, None), ("waiting", 1, "busy"),
                 ]  # fmt: skip
                 # What was passed is written down whether somebody is told or not: three shares in each month.
-                assert len(store.alerts()) == 6
+                assert len(store.alerts()) == 9
 
     def test_a_limit_that_was_made_smaller_is_told_when_the_store_opens(self) -> None:
         now = round(datetime.now(UTC).timestamp() * 1000)

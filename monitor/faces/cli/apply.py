@@ -8,7 +8,7 @@ from monitor.answers import repricing
 from monitor.answers.amounts import money
 from monitor.faces.cli.ask import print_answer
 from monitor.faces.cli.look import say
-from monitor.faces.cli.main import FAILED, fail, shown
+from monitor.faces.cli.main import NOT_FOUND, fail, shown
 from monitor.faces.cli.progress import progress
 from monitor.runtime import Runtime
 
@@ -18,7 +18,7 @@ def apply_prices(runtime: Runtime, json_: bool) -> None:
     ask = runtime.asking()
     rounds = sum(part.counts.rounds for part in ask.store.slices())
     if not rounds:
-        fail(FAILED, f"{runtime.folder}: no round is stored yet, so there is nothing to price anew")
+        fail(NOT_FOUND, f"{runtime.folder}: no round is stored yet, so there is nothing to price anew")
     with progress(say("pricing anew"), rounds, "rounds") as done:
         answer = repricing.applied_prices(ask, runtime.catalog().version, lambda: runtime.repriced(done))
 
