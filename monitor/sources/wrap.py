@@ -28,6 +28,9 @@ class _DockerLine(msgspec.Struct, gc=False):
 _docker = msgspec.json.Decoder(_DockerLine)
 
 
+_EDGE = 2048
+
+
 def kind_of(line: bytes) -> str:
     """What wrote this line down, in a word: ``docker``, ``cri``, ``sls``, ``plain``, or nothing that is known here."""
     if line.startswith(b'{"log":"'):
@@ -35,7 +38,9 @@ def kind_of(line: bytes) -> str:
     if _CRI.match(line):
         return "cri"
     if line.startswith(b"{"):
-        return "sls" if b'"__time__"' in line or b'"__topic__"' in line else "plain"
+        # A collector's own fields stand at an edge; a line may have megabytes between.
+        edges = line[:_EDGE] + line[-_EDGE:]
+        return "sls" if b'"__time__"' in edges or b'"__topic__"' in edges else "plain"
     return ""
 
 
