@@ -210,7 +210,10 @@ async def _http(runtime: Runtime, host: str, port: int, ingest: bool, text_only:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for number in signals:
                 interrupted = number == signal.SIGINT
-                serving.force_exit = serving.should_exit  # the second time at once
+                if serving.should_exit:
+                    # The second time at once. What is being added is a transaction, so nothing is left half done.
+                    runtime.withdraw_address()
+                    os._exit(130 if interrupted else 0)
                 serving.should_exit = True
 
     async with anyio.create_task_group() as tasks:

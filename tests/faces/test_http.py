@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 from mcp import Client
 
 from tests.faces.place import ROOT, Place
-from tests.helpers import wait_for
+from tests.helpers import end, start, wait_for
 
 SESSION = "agent:main:main"
 
@@ -139,3 +141,27 @@ def test_an_address_off_loopback_is_refused_without_a_token(place: Place) -> Non
     assert done.returncode == 2
     assert "--token auto" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_second_signal_ends_it_at_once_and_without_a_traceback(
+    place: Place, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    said = tmp_path / "said.txt"
+    process = start("serve", "--http", "0", *place.arguments(), stderr=said)
+    try:
+        wait_for("it says where it is", lambda: "MCP" in said.read_text())
+        # An open stream keeps the first signal from being enough.
+        port = int(re.search(r"127\.0\.0\.1:(\d+)/mcp", said.read_text())[1])  # type: ignore[index]
+        with httpx2.stream("GET", f"http://127.0.0.1:{port}/api/live", timeout=30):
+
+            def ended() -> bool:
+                # Signals that come close together may be told as one.
+                process.send_signal(number)
+                return process.poll() is not None
+
+            wait_for("it ends", ended)
+        assert process.returncode == code
+        assert "Traceback" not in said.read_text()
+    finally:
+        end([process])
