@@ -12,17 +12,21 @@ import pytest
 from monitor.samples import DEMO, lines
 from tests.helpers import run
 
-#: One of its models has no price anywhere.
+#: This model has no price anywhere.
 UNPRICED = "in-house-7b"
+#: The same conversations whatever the hour, over within the next one: no nights and no pauses between them.
+AWAKE = replace(DEMO, nights=False, pause=1, session_pause=1)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a log of the last hour and a configuration."""
+    """A folder with a log of an hour ago and a configuration."""
     folder = tmp_path_factory.mktemp("money")
     began = round((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000)
     log = folder / "access.log"
-    log.write_bytes(b"".join(lines(replace(DEMO, start=began), seed=2, limit=250)))
+    records = b"".join(lines(replace(AWAKE, start=began), seed=6, limit=250))
+    assert UNPRICED.encode() in records
+    log.write_bytes(records)
     config = (
         'timezone = "UTC"\n'
         f'[[sources]]\npath = "{log}"\n'

@@ -27,7 +27,7 @@ def spent(tmp_path: Path) -> tuple[Path, int]:
     began = round((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000)
     expected = Expected()
     log = tmp_path / "access.log"
-    log.write_bytes(b"".join(lines(replace(DEMO, start=began), seed=2, limit=150, expected=expected)))
+    log.write_bytes(b"".join(lines(replace(DEMO, start=began, nights=False), seed=2, limit=150, expected=expected)))
     total = expected.sessions[SESSION].input_tokens + expected.sessions[SESSION].output_tokens
     config = tmp_path / "session-monitor.toml"
     config.write_text(
