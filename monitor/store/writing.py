@@ -10,11 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence, Set
 
-import msgspec
-
 from monitor.budgets import BudgetBook
 from monitor.rounds import without_text
-from monitor.session_keys import name_digest, without_additions
+from monitor.session_keys import name_digest
 from monitor.store import latency
 from monitor.store.base import SORT_WEIGHTS, Added, Batch, PricedRound, SessionName
 from monitor.store.counters import Counters
@@ -23,6 +21,7 @@ from monitor.store.history import History
 from monitor.store.joining import Joined, Joiner
 from monitor.store.naming import learn
 from monitor.store.places import BEFORE_ALL, Places
+from monitor.store.previews import preview
 from monitor.store.removing import Taken, drop_empty, leave_gaps, refresh_sources, take_out
 from monitor.store.rollups import QUARTER, add_batch
 from monitor.store.rows import (
@@ -44,7 +43,6 @@ from monitor.store.rows import (
 )
 from monitor.store.schema import BATCH_TABLE, first_rid
 
-_PREVIEW = 160
 _REMOVE_STEP = 5000
 #: Where the ids of rounds stand.
 _KEYS = ("round", "witness", "gap")
@@ -482,32 +480,3 @@ class Writer:
         ).fetchall()
         db.execute("DELETE FROM batch")
         return tuple(row[0] for row in rows)
-
-
-def preview(question: bytes | None) -> str | None:
-    """The beginning of a question (JSON) as one line of text, or None where there is none."""
-    if question is None:
-        return None
-    try:
-        value = msgspec.json.decode(question) if len(question) < 4096 else _cut(question)
-    except msgspec.MsgspecError:
-        return None
-    if isinstance(value, list):
-        value = next((p.get("text") for p in value if isinstance(p, dict) and isinstance(p.get("text"), str)), None)
-    if not isinstance(value, str):
-        return None
-    line = " ".join(without_additions(value)[: 4 * _PREVIEW].split())
-    return line[:_PREVIEW] or None
-
-
-def _cut(text: bytes) -> object:
-    """The beginning of a long JSON string, cut where no escape is torn."""
-    if text[:1] != b'"':
-        return msgspec.json.decode(text)
-    piece = text[: 8 * _PREVIEW]
-    for shorter in range(12):
-        try:
-            return msgspec.json.decode(piece[: len(piece) - shorter] + b'"')
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
-    return None

@@ -11,7 +11,7 @@ import pytest
 from monitor.rounds import Conversation, Round
 from monitor.sources.higress import HigressReader, Reading
 from monitor.store.history import History
-from monitor.store.writing import preview
+from monitor.store.previews import preview
 
 ID = "07bbe1cf-5a1e-4c0b-9d3f-000a11cf9919"
 KEY = "agent:main:aff"
