@@ -330,6 +330,15 @@ def default_data_dir() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "agent-session-monitor"
 
 
+class FleetSettings(_Section):
+    """What a machine is among others that write into one store."""
+
+    #: Its name, by which its checkpoints are told from those of others; by default the host's.
+    node: str | None = Field(default=None, pattern=r"^[^\s\0]{1,200}$")
+    #: Bytes of original lines that may wait here while the store is away.
+    spool_bytes: int = Field(default=10 * 2**30, ge=0)
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -346,6 +355,9 @@ class Settings(BaseSettings):
     prices: PriceSettings = PriceSettings()
     usage: UsageSettings = UsageSettings()
     retention: RetentionSettings = RetentionSettings()
+    #: Where a fleet keeps its rounds: ``clickhouse://user@host:8123/db?cluster=fleet``. Unset: in the data directory.
+    store: str | None = None
+    fleet: FleetSettings = FleetSettings()
     budgets: list[BudgetSettings] = []
 
     @field_validator("budgets")
@@ -414,7 +426,7 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         raise ConfigError(f"{file}: there is no such file; leave --config out to use defaults")
     for name in os.environ:
         setting = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug", "lang"):
+        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug", "lang", "store_password"):
             raise ConfigError(f"{name} in the environment: there is no such setting")
     bound = type("Settings", (Settings,), {"_file": file, "__module__": __name__})
     try:

@@ -15,7 +15,7 @@ import msgspec
 
 from monitor.config import SourceSettings
 from monitor.sources.usage_log.folder import day_files, origin_of, put_aside
-from monitor.store.sqlite import DATABASE, SqliteStore
+from monitor.store.base import Store
 
 
 class ResetSource(msgspec.Struct, frozen=True):
@@ -30,34 +30,26 @@ class ResetSource(msgspec.Struct, frozen=True):
     sessions: tuple[str, ...] = ()
 
 
-def reset_day(data_dir: Path, sources: Sequence[SourceSettings], day: date, zone: ZoneInfo) -> list[ResetSource]:
+def reset_day(store: Store | None, sources: Sequence[SourceSettings], day: date, zone: ZoneInfo) -> list[ResetSource]:
     """Take a local day out of these sources of usage records; those that had nothing of it are left out.
 
-    Other processes may read them meanwhile.
+    Other processes may read them meanwhile. `store` is open for writing; None where nothing was stored yet.
 
     Raises:
         OSError: a file can't be renamed.
         StoreError: the store can't be used.
     """
     done = []
-    stored = (data_dir / DATABASE).exists()
-    store = SqliteStore(data_dir) if stored else None
-    try:
-        for source in sources:
-            if source.kind != "usage":
-                continue
-            one = (
-                _from_folder(store, source.path, day) if source.path.is_dir() else _from_file(store, source, day, zone)
-            )
-            if one.rounds or one.aside:
-                done.append(one)
-    finally:
-        if store is not None:
-            store.close()
+    for source in sources:
+        if source.kind != "usage":
+            continue
+        one = _from_folder(store, source.path, day) if source.path.is_dir() else _from_file(store, source, day, zone)
+        if one.rounds or one.aside:
+            done.append(one)
     return done
 
 
-def _from_folder(store: SqliteStore | None, folder: Path, day: date) -> ResetSource:
+def _from_folder(store: Store | None, folder: Path, day: date) -> ResetSource:
     name = day.isoformat()
     # First the file: whoever reads it meanwhile then notices that it is gone.
     aside = put_aside(folder, name) if name in day_files(folder) else []
@@ -68,7 +60,7 @@ def _from_folder(store: SqliteStore | None, folder: Path, day: date) -> ResetSou
     return ResetSource(folder, removed.rounds, tuple(aside), removed.sessions)
 
 
-def _from_file(store: SqliteStore | None, source: SourceSettings, day: date, zone: ZoneInfo) -> ResetSource:
+def _from_file(store: Store | None, source: SourceSettings, day: date, zone: ZoneInfo) -> ResetSource:
     if store is None:
         return ResetSource(source.path, 0)
     since, until = (

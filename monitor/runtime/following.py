@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.config import DEFAULT_LOGS, Settings, SourceSettings, check_allowed, is_openclaw, openclaw_folders
-from monitor.store.base import OlderStore, StoreError
-from monitor.store.sqlite import SqliteStore
+from monitor.runtime.stores import Stores
+from monitor.store.base import OlderStore, Store, StoreError
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -30,7 +30,8 @@ class Following:
     def __init__(
         self,
         settings: Settings,
-        store: SqliteStore,
+        store: Store,
+        stores: Stores,
         lock: Callable[[], FileLock],
         *,
         log_paths: Sequence[Path],
@@ -38,7 +39,8 @@ class Following:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._folder = store.folder
+        self._stores = stores
+        self._folder = settings.data_dir.expanduser().absolute()
         self._lock = lock
         self._log_paths = tuple(log_paths)
         self._max_rotate = max_rotate
@@ -97,7 +99,7 @@ class Following:
         """
         try:
             with self._lock():
-                SqliteStore(self._folder, keep_content=False).close()
+                self._stores.writing().close()
         except TimeoutError:
             raise StoreError(
                 f"{self._folder} is of an older version of this program, and a process of that version reads the logs: "

@@ -12,7 +12,7 @@ from monitor.config import SourceSettings
 from monitor.ingest import LogSource, Source, StreamSource
 from monitor.prices.live import LiveCatalog
 from monitor.runtime.following import STDIN, is_of_days
-from monitor.store.sqlite import SqliteStore
+from monitor.store.base import Store
 
 if TYPE_CHECKING:
     from monitor.archive import Spool
@@ -22,7 +22,7 @@ KeptBy = Callable[[Path], "Spool | None"]
 
 
 def opened(
-    settings: SourceSettings, writer: SqliteStore, catalog: LiveCatalog, *, keep_content: bool, kept_by: KeptBy
+    settings: SourceSettings, writer: Store, catalog: LiveCatalog, *, keep_content: bool, kept_by: KeptBy
 ) -> Source:
     """One source, from where the store says that it was read to; how it is read is remembered there."""
     name = str(settings.path)

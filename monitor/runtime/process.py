@@ -30,9 +30,9 @@ from monitor.config import (
 )
 from monitor.runtime.address import Addresses
 from monitor.runtime.following import OWN_RECORDS, STDIN, Following, is_of_days, size_of
+from monitor.runtime.stores import Stores
 from monitor.runtime.unread import Unread
 from monitor.store.base import Added, RepricedRounds, SessionQuery, Store
-from monitor.store.sqlite import DATABASE, SqliteStore
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from monitor.prices.catalog import Catalog
     from monitor.prices.live import LiveCatalog
     from monitor.prices.model_pricing import UsagePrices
+    from monitor.runtime.stores import OpenStore
     from monitor.sources.usage_log.writer import DayFiles
 
 log = logging.getLogger("monitor.runtime")
@@ -69,12 +70,15 @@ class Runtime:
         self._refresh_interval = refresh_interval
         self.settings = settings
         self.folder = settings.data_dir.expanduser().absolute()
-        self.store = SqliteStore(self.folder, read_only=True)
-        self._following = Following(settings, self.store, self._lock, log_paths=log_paths, max_rotate=max_rotate)
+        self.stores = Stores(settings)
+        self.store = self.stores.reading()
+        self._following = Following(
+            settings, self.store, self.stores, self._lock, log_paths=log_paths, max_rotate=max_rotate
+        )
         self._unread = Unread(self.store, self._following)
         self._addresses = Addresses(self.folder)
         self._ingester: Ingester | None = None
-        self._writer: SqliteStore | None = None
+        self._writer: OpenStore | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._settled = threading.Event()
@@ -244,26 +248,26 @@ class Runtime:
             StoreError, PriceFileError: the store or a price list can't be used.
             FileNotFoundError: nothing was stored yet.
         """
-        if not (self.folder / DATABASE).exists():
+        if not self.stores.exists:
             raise FileNotFoundError(self.folder)
         catalog = self.catalog()
-        store = SqliteStore(self.folder, keep_content=False, price_version=catalog.version)
+        store = self.stores.writing(price_version=catalog.version)
         try:
             return store.reprice(catalog.cost, catalog.version, progress=progress)
         finally:
             store.close()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[SqliteStore]:
+    def writing(self, *, keep_content: bool = False) -> Iterator[OpenStore]:
         """The store, open for what is taken away from it, whoever ingests meanwhile.
 
         Raises:
             StoreError: the store can't be used.
             FileNotFoundError: nothing was stored yet.
         """
-        if not (self.folder / DATABASE).exists():
+        if not self.stores.exists:
             raise FileNotFoundError(self.folder)
-        store = SqliteStore(self.folder, keep_content=False)
+        store = self.stores.writing(keep_content=keep_content)
         try:
             yield store
         finally:
@@ -278,7 +282,7 @@ class Runtime:
         catalog.refresh()
         content = self.settings.privacy.content
         keep_content = content != "none"
-        writer = SqliteStore(self.folder, keep_content=keep_content, price_version=catalog.version, budgets=self.book())
+        writer = self.stores.writing(keep_content=keep_content, price_version=catalog.version, budgets=self.book())
         self._writer = writer
         if self.settings.budgets:
             from monitor.alerts import Teller  # noqa: PLC0415 - only where somebody is to be told
@@ -314,7 +318,7 @@ class Runtime:
         )
         return self._ingester
 
-    def _spool(self, store: SqliteStore, log: Path) -> Spool | None:
+    def _spool(self, store: Store, log: Path) -> Spool | None:
         folder = self.settings.retention.archive
         # A segment that is read again need not be archived again.
         if folder is None or log.parent == folder:

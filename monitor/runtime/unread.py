@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from monitor.runtime.following import STDIN, Following, files_of_days, is_of_days
-from monitor.store.sqlite import SqliteStore
+from monitor.store.base import Store
 
 if TYPE_CHECKING:
     from monitor.sources.tail import FileState
@@ -23,7 +23,7 @@ Wanted = dict[str, list[tuple[int, int, int]]]
 class Unread:
     """Compares what is there with how far the store says that it was read."""
 
-    def __init__(self, store: SqliteStore, following: Following) -> None:
+    def __init__(self, store: Store, following: Following) -> None:
         self._store = store
         self._following = following
 

@@ -195,7 +195,8 @@ def test_a_day_that_another_process_reset_comes_back_with_its_file(place: Place)
     with place.opened() as (ingester, store):
         ingester.once()
         followed = [SourceSettings(kind="usage", path=place.folder)]
-        (done,) = reset_day(place.data, followed, date(2025, 11, 26), ZoneInfo("UTC"))
+        with closing(SqliteStore(place.data)) as other:
+            (done,) = reset_day(other, followed, date(2025, 11, 26), ZoneInfo("UTC"))
         assert (done.rounds, done.sessions) == (2, ("session 1", "session 2"))
         check(store, [])
         ingester.once()
@@ -211,8 +212,9 @@ def test_a_day_is_reset_while_another_process_adds_to_the_same_sessions(place: P
     with place.opened() as (ingester, store):
         ingester.once()
         followed = [SourceSettings(kind="usage", path=place.folder)]
-        for day in (25, 26):
-            reset_day(place.data, followed, date(2025, 11, day), ZoneInfo("UTC"))
+        with closing(SqliteStore(place.data)) as other:
+            for day in (25, 26):
+                reset_day(other, followed, date(2025, 11, day), ZoneInfo("UTC"))
         # Its session is no more, and must be made anew by whoever remembers it.
         place.append(27, record(7))
         ingester.once()

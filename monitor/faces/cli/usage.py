@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,8 @@ def reset_command(
         if source is not None and known:
             fail(NOT_FOUND, say("{path} is not followed; usage logs are: {known}", path=source, known=known))
         fail(NOT_FOUND, say("no usage log is followed: name one with --log-path FOLDER, or in the configuration"))
-    done = reset_day(runtime.folder, wanted, day, zone)
+    with runtime.writing(keep_content=True) if runtime.stores.exists else nullcontext() as store:
+        done = reset_day(store, wanted, day, zone)
     if not done:
         fail(NOT_FOUND, say("there are no usage records of {day}", day=day))
     if json_:
