@@ -334,7 +334,7 @@ class FleetSettings(_Section):
     """What a machine is among others that write into one store."""
 
     #: Its name, by which its checkpoints are told from those of others; by default the host's.
-    node: str | None = Field(default=None, pattern=r"^[^\s\0]{1,200}$")
+    node: str | None = Field(default=None, pattern=r"^[!-~]{1,200}$")
     #: Bytes of original lines that may wait here while the store is away.
     spool_bytes: int = Field(default=10 * 2**30, ge=0)
 

@@ -8,11 +8,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
-from monitor.budgets import SESSION_START, WHOLE, Budget, BudgetBook, BudgetSum, Facts, from_rule, used
-from monitor.prices.money import NANO
+from monitor.budgets import SESSION_START, Budget, BudgetBook, BudgetSum, Facts, from_rule
 from monitor.rounds import UNKNOWN_TIME
+from monitor.store import shares
 from monitor.store.schema import DAY_MS, EPOCH_MS, QUARTER_MS, first_rid
 
 log = logging.getLogger("monitor.store")
@@ -172,40 +170,19 @@ class Counters:
         waiting = 0
         for number, at, slot in sorted(moved):
             budget = by_number[number]
-            have = used(budget.limit, budget_sums(self._db, budget.name, at, slot), self._book.exchange)
-            passed = have.share(budget.limit)
-            for share in sorted({*budget.warn_at, WHOLE}):
-                if passed < share:
-                    break
-                facts = {
-                    "budget": budget.name,
-                    "period": budget.period,
-                    "period_start": at or None,
-                    "period_end": budget.period_end(at, self._zone),
-                    budget.kept_per or "for": slot or None,
-                    "share": share / WHOLE,
-                    "used_share": passed / WHOLE,
-                    "used": _amount(budget, have.amount),
-                    "limit": _amount(budget, budget.limit.amount),
-                    "rounds": have.rounds,
-                    "unpriced_rounds": have.unpriced or None,
-                    "not_counted": {c: n / NANO for c, n in have.not_counted.items()} or None,
-                    "exceeded": share >= WHOLE,
-                }
-                text = msgspec.json.encode({name: value for name, value in facts.items() if value is not None})
+            sums = budget_sums(self._db, budget.name, at, slot)
+            for share, facts in shares.passed(budget, at, slot, sums, self._book.exchange, self._zone):
                 cursor = self._db.execute(
                     'INSERT OR IGNORE INTO alert (budget, at, slot, share, "limit", crossed_at, facts) '
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (budget.name, at, slot, share, str(budget.limit), now, text.decode()),
+                    (budget.name, at, slot, share, str(budget.limit), now, facts),
                 )
                 if cursor.rowcount and self._is_news(budget, at, slot, now):
                     waiting += self._tell(budget, share, cursor.lastrowid, now)
         return waiting
 
     def _tell(self, budget: Budget, share: int, alert: int | None, now: int) -> int:
-        channels = budget.channels if share in budget.warn_at else ()
-        if share >= WHOLE:
-            channels += budget.exceeded_channels
+        channels = shares.told(budget, share)
         self._db.executemany(
             "INSERT INTO delivery VALUES (?, ?, 'waiting', 0, ?, NULL, NULL)",
             [(alert, channel, now) for channel in channels],
@@ -244,13 +221,6 @@ def budget_sums(
         (name, at, slot, limit),
     )
     return [BudgetSum(*row) for row in rows]
-
-
-def _amount(budget: Budget, amount: int) -> dict[str, float]:
-    """As JSON: ``{"USD": 8.1}`` or ``{"tokens": 6890}``."""
-    if budget.limit.nano is None:
-        return {"tokens": amount}
-    return {budget.limit.currency or "": amount / NANO}
 
 
 def _now_ms() -> int:
