@@ -13,10 +13,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -27,37 +25,23 @@ from monitor.store.history import Content, Entry, History, HistoryError
 from monitor.store.history import batch as batch_module
 from monitor.store.history import month as month_module
 from monitor.store.history import pieces as pieces_module
-
-JULY = 1_782_900_000_000
-AUGUST = JULY + 35 * 86_400_000
-HOUR = 3_600_000
-
-Messages = tuple[bytes, ...]
-
-
-def js(value: object) -> bytes:
-    """JSON as the gateway's language writes it: compact, keys in order, markup escaped."""
-    return msgspec.json.encode(value, order="sorted").replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
-
-
-def message(role: str, content: object, **more: object) -> bytes:
-    return js({"role": role, "content": content, **more})
-
-
-def key(number: int) -> bytes:
-    return number.to_bytes(16, "big")
-
-
-def complete(messages: Messages, system: bytes | None = None, **said: bytes | None) -> Conversation:
-    """A conversation whose source recognised nothing."""
-    end = Position.start(system).after(messages)
-    return Conversation(messages, end, START, None, system, **said)  # type: ignore[arg-type]
-
-
-def after(base: Position, everything: Messages, system: bytes | None = None, **said: bytes | None) -> Conversation:
-    """A conversation whose source had seen it up to `base`."""
-    new = everything[base.count :]
-    return Conversation(new, base.after(new), base, lambda: everything, system, **said)  # type: ignore[arg-type]
+from tests.store.conversations import (
+    AUGUST,
+    HOUR,
+    JULY,
+    STEPS,
+    Messages,
+    Step,
+    after,
+    chained,
+    complete,
+    grown,
+    js,
+    key,
+    message,
+    session,
+    without_place,
+)
 
 
 def not_needed() -> Messages:
@@ -74,24 +58,6 @@ def rows(folder: Path, table: str, month: str = "202607") -> int:
     return count
 
 
-def expected(conversation: Conversation, everything: Messages) -> Content:
-    return Content(
-        everything if conversation.truncated is None else None,
-        0,
-        conversation.system,
-        conversation.truncated,
-        conversation.question,
-        conversation.answer,
-        conversation.reasoning,
-        conversation.tool_calls,
-    )
-
-
-def without_place(content: Content | None) -> Content:
-    assert content is not None
-    return msgspec.structs.replace(content, new_from=0)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
@@ -106,103 +72,30 @@ def store(folder: Path) -> Iterator[History]:
 # Reading back
 
 
-TEXTS = st.one_of(
-    st.text(max_size=12),
-    st.sampled_from(["<b>安安静静</b>", "🦊 and \u2028", "", "an answer that is long enough to be referred to " * 3]),
-)
-TOOL_CALLS = st.builds(
-    lambda name, arguments: [{"id": f"call_{name}_abcdefghijklmnop", "function": {"arguments": arguments}}],
-    st.text(max_size=8),
-    TEXTS,
-)
-
-
-class Step(msgspec.Struct):
-    """One round of a random tree of conversations."""
-
-    parent: int
-    keep: float
-    new: list[bytes]
-    answered: bool
-    system: bytes | None
-    answer: bytes | None
-    tool_calls: bytes | None
-    cut: bool
-    august: bool
-    knows_base: bool
-    batch_ends: bool
-
-
-STEPS = st.builds(
-    Step,
-    parent=st.integers(0, 30),
-    keep=st.sampled_from([1.0, 1.0, 1.0, 0.5, 0.0]),
-    new=st.lists(
-        st.builds(message, st.sampled_from(["user", "tool", "system", "assistant"]), TEXTS)
-        | st.sampled_from([b"null", b'"not an object"', b'{"role":["system"]}', message("user", "x" * 300)]),
-        max_size=4,
-    ),
-    answered=st.booleans(),
-    system=st.sampled_from([None, None, js("You are an agent."), js([{"type": "text", "text": "你好"}])]),
-    answer=st.none() | st.builds(js, TEXTS) | st.just(b"null"),
-    tool_calls=st.none() | st.builds(js, TOOL_CALLS),
-    cut=st.sampled_from([False] * 7 + [True]),
-    august=st.sampled_from([False] * 4 + [True]),
-    knows_base=st.booleans(),
-    batch_ends=st.booleans(),
-)
-
-
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, min_size=1, max_size=25), st.booleans())
 def test_every_round_of_any_tree_of_conversations_reads_back_to_the_byte(steps: list[Step], reopen: bool) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_module, "PIECE_BYTES", 300)  # many pieces without much text
         folder = Path(name)
-        told: list[tuple[Messages, bytes | None, bytes | None, bytes | None]] = []
-        wanted: list[tuple[bytes, int, Content]] = []
+        wanted = grown(steps)
         batch: list[Entry] = []
         store = History(folder)
-        for number, step in enumerate(steps):
-            before: Messages = ()
-            system = step.system
-            if told:
-                old, system, answer, calls = told[step.parent % len(told)]
-                before = old[: int(len(old) * step.keep)]
-                if step.answered and step.keep == 1 and (answer or calls):
-                    reply = b'{"content":' + (answer or b"null") + b',"tool_calls":' + (calls or b"null") + b"}"
-                    before = (*before, reply)
-            everything = (*before, *step.new)
-            question = None
-            if everything:
-                with_content = json.loads(everything[-1])
-                if isinstance(with_content, dict) and isinstance(with_content.get("content"), str):
-                    question = js(with_content["content"])
-            told.append((everything, system, step.answer, step.tool_calls))
-            said = {"question": question, "answer": step.answer, "tool_calls": step.tool_calls}
-            if step.cut:
-                everything = ()
-                conversation = complete((), system, truncated=js("[map[content:… [truncated] …"), **said)
-            elif step.knows_base and before:
-                conversation = after(Position.start(system).after(before), everything, system, **said)
-            else:
-                conversation = complete(everything, system, **said)
-            at = (AUGUST if step.august else JULY) + number * 1000
-            batch.append((key(number), at, conversation))
-            wanted.append((key(number), at, expected(conversation, everything)))
-            if step.batch_ends:
+        for one in wanted:
+            batch.append((one.key, one.at, one.conversation))
+            if one.batch_ends:
                 store.write(batch)
                 batch = []
                 if reopen:
                     store.close()
                     store = History(folder)
         store.write(batch)
-        in_place = [store.read(k, at) for k, at, _ in wanted]
+        in_place = [store.read(k, at) for k, at, *_ in wanted]
         store.close()
         with History(folder, read_only=True) as reader:
-            walked = list(reader.walk([(k, at) for k, at, _ in wanted]))
+            walked = list(reader.walk([(k, at) for k, at, *_ in wanted]))
             assert walked == in_place
-            for (k, at, content), found in zip(wanted, walked, strict=True):
+            for (k, at, _, content, _), found in zip(wanted, walked, strict=True):
                 assert without_place(found) == content
                 added = reader.added(k, at)
                 assert found is not None
@@ -212,7 +105,7 @@ def test_every_round_of_any_tree_of_conversations_reads_back_to_the_byte(steps: 
                 assert (added.question, added.answer) == (content.question, content.answer)
         sizes = {path.name: rows(folder, "piece", path.name[8:14]) for path in folder.glob("*.db")}
         with History(folder) as again:
-            for k, at, content in wanted:
+            for k, at, _, content, _ in wanted:
                 conversation = complete(
                     content.messages or (),
                     content.system,
@@ -221,7 +114,7 @@ def test_every_round_of_any_tree_of_conversations_reads_back_to_the_byte(steps: 
                     answer=content.answer,
                 )
                 again.write([(k, at, conversation)])
-            assert list(again.walk([(k, at) for k, at, _ in wanted])) == in_place
+            assert list(again.walk([(k, at) for k, at, *_ in wanted])) == in_place
         assert sizes == {path.name: rows(folder, "piece", path.name[8:14]) for path in folder.glob("*.db")}
 
 
@@ -282,26 +175,6 @@ def test_a_conversation_that_goes_on_in_the_next_month_is_complete_in_both(folde
 
 
 # What is stored
-
-
-def session(turns: int, seed: int = 0) -> list[tuple[Messages, dict[str, bytes]]]:
-    """Each turn's complete messages, and what was said. Random words, so that only sharing saves space."""
-    luck = random.Random(seed)
-    messages: Messages = (message("system", luck.randbytes(2000).hex()),)
-    turns_: list[tuple[Messages, dict[str, bytes]]] = []
-    for _ in range(turns):
-        question, answer = luck.randbytes(200).hex(), luck.randbytes(500).hex()
-        messages = (*messages, message("user", question))
-        turns_.append((messages, {"question": js(question), "answer": js(answer)}))
-        messages = (*messages, message("assistant", answer))
-    return turns_
-
-
-def chained(turns: list[tuple[Messages, dict[str, bytes]]]) -> list[Conversation]:
-    conversations = [complete(turns[0][0], None, **turns[0][1])]
-    for (before, _), (everything, said) in pairwise(turns):
-        conversations.append(after(START.after(before), everything, None, **said))
-    return conversations
 
 
 def entries(conversations: list[Conversation], first: int = 0) -> list[Entry]:
