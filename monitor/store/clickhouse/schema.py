@@ -200,7 +200,60 @@ ver UInt64
     "cityHash64(owner)",
 )
 
-TABLES = (ROUND, WITNESS, NAME, KIN, ORIGIN, PIECE, SAID, GROWN, STATE)
+#: Sums of the rounds of a day (UTC) by quarter of an hour, as they were worked out anew at ``ver``.
+CELL = Table(
+    "cell",
+    _columns("""
+day Int64
+at Int64
+source String
+consumer String
+route String
+function String
+user_id String
+agent String
+host String
+model String
+price_status String
+currency String
+price_source String
+price_version String
+reported_currency String
+c_rounds Int64
+c_failed Int64
+c_unmetered Int64
+c_lower_bound Int64
+c_input Nullable(Int64)
+c_output Nullable(Int64)
+c_reasoning Nullable(Int64)
+c_cached Nullable(Int64)
+c_cache_write Nullable(Int64)
+c_nano Nullable(Int64)
+c_latency Nullable(Int64)
+c_latency_rounds Int64
+c_ttft Nullable(Int64)
+c_ttft_rounds Int64
+c_reported Nullable(Int64)
+ver UInt64
+"""),
+    ("day", "at", "source", "consumer", "route", "function", "user_id", "agent", "host", "model", "price_status",
+     "currency", "price_source", "price_version", "reported_currency"),
+    "cityHash64(day)",
+    "toYYYYMM(toDate(intDiv(day, 86400000)))",
+)  # fmt: skip
+#: Until when a day's rounds may still change (``what`` is 0), and when its sums were worked out (1).
+DAY = Table(
+    "day",
+    _columns("""
+day Int64
+what UInt8
+ver UInt64
+"""),
+    ("day", "what"),
+    "cityHash64(day)",
+)
+
+TABLES = (ROUND, WITNESS, NAME, KIN, ORIGIN, PIECE, SAID, GROWN, STATE, CELL, DAY)
 
 
 def statements(database: str, cluster: str | None) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from monitor.rounds import Round, without_text
 from monitor.session_keys import name_digest
 from monitor.store.base import Added, Batch, PricedRound
+from monitor.store.clickhouse import rollups
 from monitor.store.clickhouse.budgets import Budgets
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.history import History
@@ -88,11 +89,12 @@ class Writer:
             write(self._db, GROWN, [(name, self._clock) for name in names])
 
     def settle(self) -> None:
-        """Put right what two nodes did at the same moment without knowing of each other."""
+        """Put right what two nodes did at the same moment without knowing of each other, and sum up old days."""
         self._settled = time.monotonic()
         lost = self._names.unsettled()
         if lost:
             self.note_grown(self._names.move(lost))
+        rollups.settle(self._db)
 
     # -- which rounds are new ---------------------------------------------------------------------
 
