@@ -2,7 +2,7 @@
 
 Whoever writes rounds first takes a lease on their days (`tables.write_rounds`): until it ends, their sums are not to be
 relied on, and questions read the rounds themselves. Once the lease of a day has ended, some node works its sums out and
-says when; they hold until somebody takes another lease. So whatever stops in between, the worst is that rounds are read.
+says when; they hold until somebody takes another lease. Whatever stops in between, the worst is that rounds are read.
 """
 
 from __future__ import annotations
