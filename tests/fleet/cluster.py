@@ -22,9 +22,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 import httpx2
 
+from monitor.store.clickhouse.connection import Connection, connect
 from tests.fleet import configs
 from tests.fleet.configs import CLUSTER, HOST, PASSWORDS, Place
 from tests.fleet.packages import CACHE, Unavailable, unpacked
@@ -36,6 +38,8 @@ NAMES = ("s1r1", "s1r2", "s2r1", "s2r2")
 _PORTS = range(12_000, 32_000)
 _STAYS = CACHE / "up"
 _START_S = 60.0
+#: A port that is open may not be served yet; then another try is sooner answered.
+_POLL_S = 0.5
 _TRIES = 3
 
 
@@ -52,6 +56,8 @@ class Cluster:
             name: Place(name, int(name[1]), int(name[3]), *(ports.pop() for _ in range(3))) for name in NAMES
         }
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        #: Whether nodes were ended or paused since all were well.
+        self._handled = False
         self._configure(timezone)
 
     @classmethod
@@ -61,8 +67,7 @@ class Cluster:
         for again in reversed(range(_TRIES)):
             folder = Path(tempfile.mkdtemp(prefix="session-monitor-fleet-"))
             guard = subprocess.Popen([sys.executable, "-m", "tests.fleet.guard", str(folder)], stdin=subprocess.PIPE)
-            try:
-                cluster = cls(folder, timezone)
+            with guard, cls(folder, timezone) as cluster:
                 try:
                     cluster.up()
                 except NotStarted:  # another program can take a port in the moment after it was found free
@@ -71,8 +76,13 @@ class Cluster:
                     raise
                 yield cluster
                 return
-            finally:
-                guard.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill what still runs."""
+        self.kill(*self._running)
 
     # -- all of it --------------------------------------------------------------------------------
 
@@ -90,6 +100,18 @@ class Cluster:
         """The names of the nodes that have shard 1 or 2."""
         return tuple(name for name, place in self.places.items() if place.shard == number)
 
+    @contextmanager
+    def database(self) -> Iterator[Connection]:
+        """A connection to an empty database on all nodes; it goes at the end, and by then all nodes run again."""
+        name = f"test_{uuid4().hex}"
+        self.ask(NAMES[0], f"CREATE DATABASE {name} ON CLUSTER {CLUSTER}")
+        try:
+            with connect(self.url(name)) as connection:
+                yield connection
+        finally:
+            self.mend()
+            self.ask(NAMES[0], f"DROP DATABASE {name} ON CLUSTER {CLUSTER}", distributed_ddl_task_timeout=0)
+
     # -- by name ----------------------------------------------------------------------------------
 
     def start(self, *names: str) -> None:
@@ -99,7 +121,7 @@ class Cluster:
                 if not self.runs(name):
                     self._spawn(name)
             # 18.16 ends with a fault where ZooKeeper is slow at the first handshake; another start helps.
-            if all([self._answers(name) for name in names]):
+            if all(self._answers(name) for name in names):
                 return
         raise NotStarted("\n".join(f"{name} does not start: {self.said(name)}" for name in names))
 
@@ -113,6 +135,7 @@ class Cluster:
 
     def pause(self, *names: str) -> None:
         """Nodes stop in the middle of what they do; their connections stay open."""
+        self._handled = True
         for name in names:
             self._running[name].send_signal(signal.SIGSTOP)
 
@@ -121,14 +144,26 @@ class Cluster:
         for name in names:
             self._running[name].send_signal(signal.SIGCONT)
 
+    def mend(self) -> None:
+        """Whatever was done to nodes, all of them run again and take in what is written. Raises NotStarted."""
+        if not self._handled:
+            return
+        self.resume(*(name for name in (KEEPER, *NAMES) if self.runs(name)))
+        self.start(KEEPER)
+        self.start(*NAMES)
+        for name in NAMES:
+            wait_for(f"{name} is in touch with ZooKeeper", lambda name=name: self._writes(name))  # type: ignore[misc]
+        self._handled = False
+
     def runs(self, name: str) -> bool:
         """Whether the process of a node is there."""
         process = self._running.get(name)
         return process is not None and process.poll() is None
 
-    def ask(self, name: str, sql: str) -> str:
+    def ask(self, name: str, sql: str, **settings: int) -> str:
         """What a node answers as tab-separated text, as user `default`; raises httpx2.HTTPError."""
-        answer = httpx2.post(f"http://{HOST}:{self.places[name].http}/", content=sql.encode(), timeout=_START_S)
+        place = f"http://{HOST}:{self.places[name].http}/"
+        answer = httpx2.post(place, params=settings, content=sql.encode(), timeout=_START_S)
         if answer.is_error:
             raise httpx2.HTTPStatusError(answer.text, request=answer.request, response=answer)
         return answer.text.rstrip("\n")
@@ -193,22 +228,31 @@ class Cluster:
             == "yes"
         )
 
+    def _writes(self, name: str) -> bool:
+        try:
+            # What does things on all nodes has a session of its own, and notices last that it has ended.
+            self.ask(name, f"DROP TABLE IF EXISTS default.absent ON CLUSTER {CLUSTER}")
+            return self.ask(name, "SELECT sum(is_readonly + is_session_expired) FROM system.replicas") == "0"
+        except httpx2.HTTPError:
+            return False
+
     def _ping(self, name: str) -> bool:
         try:
-            return httpx2.get(f"http://{HOST}:{self.places[name].http}/ping", timeout=5).text == "Ok.\n"
+            return httpx2.get(f"http://{HOST}:{self.places[name].http}/ping", timeout=_POLL_S).text == "Ok.\n"
         except httpx2.HTTPError:
             return False
 
     def _keeper_ready(self) -> bool:
         """Its port opens before it can do anything; it serves once it tells its mode."""
         try:
-            with socket.create_connection((HOST, self.keeper_port), timeout=5) as line:
+            with socket.create_connection((HOST, self.keeper_port), timeout=_POLL_S) as line:
                 line.sendall(b"stat")
                 return b"Mode:" in b"".join(iter(lambda: line.recv(4096), b""))
         except OSError:
             return False
 
     def _end(self, how: signal.Signals, names: Sequence[str]) -> None:
+        self._handled = True
         ended = [self._running.pop(name) for name in names]
         for process in ended:
             process.send_signal(signal.SIGCONT)

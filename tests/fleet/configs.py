@@ -74,8 +74,8 @@ def server(folder: Path, here: Place, places: Sequence[Place], keeper: int, time
   <mark_cache_size>67108864</mark_cache_size>
   <mlock_executable>false</mlock_executable>
   <remote_servers><{CLUSTER}>{_shards(places)}</{CLUSTER}></remote_servers>
-  <zookeeper><node><host>{HOST}</host><port>{keeper}</port></node><session_timeout_ms>8000</session_timeout_ms>
-  </zookeeper>
+  <zookeeper><node><host>{HOST}</host><port>{keeper}</port></node><session_timeout_ms>5000</session_timeout_ms>
+    <operation_timeout_ms>5000</operation_timeout_ms></zookeeper>
   <macros><shard>{here.shard}</shard><replica>{here.name}</replica></macros>
   <distributed_ddl><path>/clickhouse/task_queue/ddl</path></distributed_ddl>
 </yandex>
