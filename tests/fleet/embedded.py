@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from chdb.session import Session
-
 from monitor.store.clickhouse import values
 from monitor.store.clickhouse.connection import NONE, Settings, version_of
 from monitor.store.clickhouse.problems import problem
@@ -22,6 +20,8 @@ class Engine:
 
     def __init__(self) -> None:
         """An engine with nothing in it, in a temporary folder."""
+        from chdb.session import Session  # half a gigabyte, for those who use it
+
         self._folder = tempfile.TemporaryDirectory(prefix="session-monitor-chdb-")
         self._session = Session(str(Path(self._folder.name) / "data"))
         self._current = ""
