@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-fleet check bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/session-monitor demo $(ARGS)
@@ -15,7 +15,11 @@ test: $(VENV)/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore=tests/fleet $(ARGS)
+
+# A real cluster: two shards of two replicas and ZooKeeper, from Debian's packages, gone at the end.
+test-fleet: $(VENV)/.tools
+	$(BIN)/python -m pytest tests/fleet $(ARGS)
 
 bench: $(VENV)/.tools
 	$(BIN)/python -m bench $(ARGS)

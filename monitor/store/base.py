@@ -34,6 +34,10 @@ class OlderStore(StoreError):
     """An older version made the store: it can't be asked until it was opened for writing, which updates it."""
 
 
+class StoreAway(StoreError):
+    """The store can't be reached, or can't take anything in for now; the same may work later."""
+
+
 class UnknownCursor(ValueError):
     """A page cursor that this store did not give out."""
 
