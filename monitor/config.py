@@ -27,6 +27,8 @@ from monitor.usage_fields import MAPPED, FieldNames
 #: Looked for in the working directory when no --config is given.
 FILE_NAME = "session-monitor.toml"
 ENV_PREFIX = "SESSION_MONITOR_"
+#: Variables of ours that are no settings.
+_NO_SETTINGS = ("debug", "lang", "store_password", "remote_token")
 #: Files of the data directory besides those of the store.
 LOCK_NAME = "ingest.lock"
 ADDRESS_NAME = "web.json"
@@ -426,7 +428,7 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         raise ConfigError(f"{file}: there is no such file; leave --config out to use defaults")
     for name in os.environ:
         setting = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, "debug", "lang", "store_password"):
+        if name.startswith(ENV_PREFIX) and setting not in (*Settings.model_fields, *_NO_SETTINGS):
             raise ConfigError(f"{name} in the environment: there is no such setting")
     bound = type("Settings", (Settings,), {"_file": file, "__module__": __name__})
     try:
