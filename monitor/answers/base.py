@@ -63,7 +63,11 @@ class Asking(msgspec.Struct, frozen=True):
     @property
     def freshness(self) -> dict[str, Any]:
         """The fields that every answer carries."""
-        return {"as_of": rfc3339(self.as_of) if self.as_of is not None else None, "behind_bytes": self.behind_bytes}
+        return {
+            "as_of": rfc3339(self.as_of) if self.as_of is not None else None,
+            "behind_bytes": self.behind_bytes,
+            "missing": list(self.store.missing()),
+        }
 
 
 class Part(BaseModel):
@@ -82,6 +86,7 @@ class Answer(Part):
 
     as_of: str | None = Field(default=None, description="The log was read up to this instant.")
     behind_bytes: int | None = Field(default=None, description="Log bytes not read yet; absent when up to date.")
+    missing: list[str] = Field(default=[], description="Parts of the store that were away: a partial answer.")
 
 
 # -- times ----------------------------------------------------------------------------------------

@@ -189,6 +189,7 @@ CHINESE: dict[str, str] = {
     "writing documents": "正在写会话文档",
     "written: {path}": "已写入：{path}",
     "{bytes} bytes of log are not read: this is as of {as_of}": "日志还有 {bytes} 字节未读：以上数据截至 {as_of}",
+    "away just now, and in none of these figures: {parts}": "此刻无法连接，以上数字均不含其中的记录：{parts}",
     "{bytes} bytes of the log were not read yet": "日志还有 {bytes} 字节未读",
     "{bytes} bytes to read": "还有 {bytes} 字节待读",
     "{cost}/min": "{cost}/分钟",

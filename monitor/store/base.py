@@ -681,6 +681,10 @@ class Store(Protocol):
         """
         ...
 
+    def missing(self) -> Sequence[str]:
+        """Parts of the store that were away when something was asked just now: what they hold is in no figure."""
+        ...
+
     def verify(self) -> list[str]:
         """What does not add up: totals and roll-ups against the rounds, and the engine's own check."""
         ...

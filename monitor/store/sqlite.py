@@ -576,6 +576,10 @@ class SqliteStore:
         """Shares of budgets that were passed, the newest first, and who was told."""
         return self._ask(lambda db, _: alerts.newest(db, limit), [])
 
+    def missing(self) -> Sequence[str]:
+        """Nothing: a file is there as a whole."""
+        return ()
+
     def verify(self) -> list[str]:
         """What does not add up; empty when everything does. Reads every round."""
         return self._ask(lambda db, _: _verify(db), [])

@@ -14,7 +14,7 @@ from monitor.answers.errors import NotFound
 from monitor.config import ConfigError, load
 from monitor.faces.cli import tables
 from monitor.faces.cli.look import say
-from monitor.faces.cli.main import FAILED, USAGE, as_json, common, fail
+from monitor.faces.cli.main import FAILED, USAGE, as_json, common, fail, shown
 from monitor.faces.cli.progress import read_once
 from monitor.faces.cli.strict import check_prices
 from monitor.faces.cli.tables import Column
@@ -51,7 +51,7 @@ def print_answer(answer: Answer, json_: bool, table: Callable[[], None]) -> None
         click.echo(json_text(answer.small(), indent=2))
     else:
         table()
-        say_if_late(answer.as_of, answer.behind_bytes)
+        say_if_late(answer)
     check_prices(answer)
 
 
@@ -71,17 +71,22 @@ def print_rows(
         fail(USAGE, say("--json and --csv can't be had together: leave one of them out"))
     if csv_:
         tables.print_csv(columns, rows)
-        say_if_late(answer.as_of, answer.behind_bytes)
+        say_if_late(answer)
         check_prices(answer)
         return
     print_answer(answer, json_, lambda: tables.print_table(columns, rows, empty, footer=footer, zone=ask.zone))
 
 
-def say_if_late(as_of: str | None, behind_bytes: int | None) -> None:
-    """Say on standard error how much of the log an answer does not know yet."""
-    if behind_bytes:
-        late = say("{bytes} bytes of log are not read: this is as of {as_of}", bytes=f"{behind_bytes:,}", as_of=as_of)
-        click.echo(late, err=True)
+def say_if_late(answer: Answer) -> None:
+    """Say on standard error what an answer lacks: lines that are not read yet, parts of the store that are away."""
+    if answer.behind_bytes:
+        behind = f"{answer.behind_bytes:,}"
+        click.echo(
+            say("{bytes} bytes of log are not read: this is as of {as_of}", bytes=behind, as_of=answer.as_of), err=True
+        )
+    if answer.missing:
+        parts = "; ".join(shown(part) for part in answer.missing)
+        click.echo(say("away just now, and in none of these figures: {parts}", parts=parts), err=True)
 
 
 def whole_id(ask: Asking, part: str) -> str:

@@ -69,7 +69,7 @@ def export_command(
         else:
             path = write_report(made, file, format_, language=words().language)
             click.echo(say("written: {path}", path=path), err=True)
-        say_if_late(made.as_of, made.behind_bytes)
+        say_if_late(made)
     if folder is not None:
         write_documents(folder, runtime)
     if file is not None:

@@ -72,7 +72,7 @@ def show_command(
         return
     rows = each_round(ask, name, content=not no_content, new_only=True, newest=rounds)
     _print(itertools.chain(_head(session, name, ask), *(_round(row, ask) for row in rows)), no_pager)
-    say_if_late(session.as_of, session.behind_bytes)
+    say_if_late(session)
     check_prices(session)
 
 

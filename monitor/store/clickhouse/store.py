@@ -56,6 +56,7 @@ from monitor.store.clickhouse.budgets import Budgets
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.joining import Joiner
 from monitor.store.clickhouse.naming import Names
+from monitor.store.clickhouse.partial import Partial
 from monitor.store.clickhouse.state import State
 from monitor.store.clickhouse.writing import Writer
 
@@ -83,6 +84,7 @@ class ClickHouseStore:
         budgets: BudgetBook | None = None,
     ) -> None:
         self._db = db
+        self._asked = Partial(db)
         self._lock = threading.RLock()
         self._state = State(db, node or socket.gethostname())
         self._names = Names(db)
@@ -216,52 +218,52 @@ class ClickHouseStore:
 
     def session(self, name: str, since: int | None = None) -> SessionRecord | None:
         """A session by its id or another of its names."""
-        return asking.session(self._db, _text(name), since)
+        return asking.session(self._asked, _text(name), since)
 
     def started_by(self, name: str) -> Sequence[SessionRecord]:
         """The sessions that a session has started (sub-agents), and those that these have started, and so on."""
-        return asking.started_by(self._db, _text(name))
+        return asking.started_by(self._asked, _text(name))
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         """Sessions that match, a page at a time."""
         texts = {f: _text(v) for f in ("model", "consumer", "search") if (v := getattr(query, f)) is not None}
-        return asking.sessions(self._db, msgspec.structs.replace(query, **texts) if texts else query)
+        return asking.sessions(self._asked, msgspec.structs.replace(query, **texts) if texts else query)
 
     def top_sessions(self, since: int | None, limit: int, until: int | None = None) -> Sequence[SessionRecord]:
         """The sessions that spent the most, their sums from `since` on and before `until`."""
-        return asking.top_sessions(self._db, since, limit, until)
+        return asking.top_sessions(self._asked, since, limit, until)
 
     def failed(self, since: int | None, until: int | None = None, limit: int = 10) -> Sequence[StoredRound]:
         """The newest rounds of a period that failed, newest first."""
-        return rounds.failed(self._db, since, until, limit)
+        return rounds.failed(self._asked, since, until, limit)
 
     def slices_of(self, keys: Sequence[str], since: int | None = None, until: int | None = None) -> Sequence[Slice]:
         """Sums by model and price of the sessions whose id matches a glob pattern of `keys`."""
-        return sums.slices_of(self._db, keys, since, until)
+        return sums.slices_of(self._asked, keys, since, until)
 
     def buckets_of(
         self, keys: Sequence[str], grain: Grain, timezone: str, since: int | None = None, until: int | None = None
     ) -> list[Bucket]:
         """Sums by local time of the sessions whose id matches a glob pattern of `keys`."""
-        return sums.buckets_of(self._db, keys, grain, timezone, since, until)
+        return sums.buckets_of(self._asked, keys, grain, timezone, since, until)
 
     def turns(self, name: str) -> Sequence[tuple[int, int | None, int | None]]:
         """(start in ms, user messages, opening) of each round of a session that tells any of them, in order."""
-        return rounds.turns(self._db, _text(name))
+        return rounds.turns(self._asked, _text(name))
 
     def unnamed(self) -> Sequence[SessionRecord]:
         """The rounds that belong to no session, one record a consumer."""
-        return asking.unnamed(self._db)
+        return asking.unnamed(self._asked)
 
     def rounds(
         self, name: str, *, limit: int | None = None, before: str | None = None, since: int | None = None
     ) -> RoundPage:
         """The newest `limit` rounds of a session, oldest first."""
-        return rounds.rounds(self._db, _text(name), limit=limit, before=before, since=since)
+        return rounds.rounds(self._asked, _text(name), limit=limit, before=before, since=since)
 
     def round(self, name: str | None, number: int | None = None, key: bytes | None = None) -> StoredRound | None:
         """One round by its number in a session or by its key."""
-        return rounds.round(self._db, None if name is None else _text(name), number, key)
+        return rounds.round(self._asked, None if name is None else _text(name), number, key)
 
     def calls(
         self,
@@ -275,28 +277,28 @@ class ClickHouseStore:
         """Rounds of a session or of a window in short, oldest first."""
         name = None if session is None else _text(session)
         return rounds.calls(
-            self._db, session=name, since=since, until=until, min_latency_ms=min_latency_ms, limit=limit
+            self._asked, session=name, since=since, until=until, min_latency_ms=min_latency_ms, limit=limit
         )
 
     def sampled_calls(self, since: int, until: int, step_ms: int, each: int) -> Sequence[Call]:
         """The first `each` rounds of every step of [since, until), oldest first."""
-        return rounds.sampled_calls(self._db, since, until, step_ms, each)
+        return rounds.sampled_calls(self._asked, since, until, step_ms, each)
 
     def content(self, rounds: Iterable[StoredRound], *, new_only: bool = False) -> Iterable[Content | None]:
         """What was said in each of `rounds`; None where it is not kept."""
-        return history.content(self._db, list(rounds), new_only=new_only)
+        return history.content(self._asked, list(rounds), new_only=new_only)
 
     def testimonies(self, since: int | None, until: int | None = None, *, limit: int) -> Sequence[Testimony]:
         """What each source said of each call of a period, oldest first; of more than `limit` the newest."""
-        return rounds.testimonies(self._db, since, until, limit=limit)
+        return rounds.testimonies(self._asked, since, until, limit=limit)
 
     def slices(self, since: int | None = None, until: int | None = None) -> Sequence[Slice]:
         """Sums by model and price."""
-        return sums.slices(self._db, since, until)
+        return sums.slices(self._asked, since, until)
 
     def sessions_by_model(self, since: int | None = None, until: int | None = None) -> Mapping[str | None, int]:
         """How many sessions used each model."""
-        return sums.sessions_by_model(self._db, since, until)
+        return sums.sessions_by_model(self._asked, since, until)
 
     def buckets(
         self,
@@ -308,27 +310,27 @@ class ClickHouseStore:
         sessions: bool = True,
     ) -> list[Bucket]:
         """Sums by local time, oldest first."""
-        return sums.buckets(self._db, grain, timezone, since, until, sessions=sessions)
+        return sums.buckets(self._asked, grain, timezone, since, until, sessions=sessions)
 
     def by(self, dimension: Dimension, since: int | None = None, until: int | None = None) -> Mapping[str, list[Slice]]:
         """Sums by a dimension's values."""
-        return sums.by(self._db, dimension, since, until)
+        return sums.by(self._asked, dimension, since, until)
 
     def latency_steps(self) -> Mapping[tuple[Latency, str | None], tuple[int, ...]]:
         """How many rounds of each model took how long."""
-        return sums.latency_steps(self._db)
+        return sums.latency_steps(self._asked)
 
     def session_count(self) -> int:
         """How many named sessions there are."""
-        return asking.session_count(self._db)
+        return asking.session_count(self._asked)
 
     def similar(self, name: str, limit: int = 3) -> list[str]:
         """Ids of sessions that look like `name`, best first."""
-        return asking.similar(self._db, _text(name), limit)
+        return asking.similar(self._asked, _text(name), limit)
 
     def names_with(self, part: str, limit: int = 100, *, only: tuple[str, ...] | None = None) -> list[str]:
         """Session ids that contain `part`, newest first; with `only` those that match one of its glob patterns."""
-        return asking.names_with(self._db, _text(part), limit, only=only)
+        return asking.names_with(self._asked, _text(part), limit, only=only)
 
     def skipped(self) -> list[SkippedLines]:
         """Lines that were no rounds."""
@@ -340,7 +342,7 @@ class ClickHouseStore:
 
     def named_by(self) -> tuple[int, int]:
         """How many sessions are named by a header, and how many only by what was said in them."""
-        return asking.named_by(self._db)
+        return asking.named_by(self._asked)
 
     def check(self) -> list[str]:
         """What the engine itself finds damaged."""
@@ -352,7 +354,7 @@ class ClickHouseStore:
 
     def grown_since(self, mark: int | None) -> tuple[int, Sequence[str]]:
         """A mark for now, and the ids of the sessions that grew since an earlier one."""
-        return asking.grown_since(self._db, mark)
+        return asking.grown_since(self._asked, mark)
 
     def budget_sums(self, name: str, at: int | None = None, slot: str | None = None) -> list[BudgetSum]:
         """What a budget counts, the newest period first; of one period and under one value where asked."""
@@ -365,6 +367,10 @@ class ClickHouseStore:
     def alerts(self, limit: int = 100) -> list[Alert]:
         """Shares of budgets that were passed, the newest first, and who was told."""
         return self._budgets.alerts(limit)
+
+    def missing(self) -> Sequence[str]:
+        """The shards of which no replica answered when something was asked just now."""
+        return self._asked.missing()
 
     def verify(self) -> list[str]:
         """What does not add up; empty when everything does. Reads every round."""

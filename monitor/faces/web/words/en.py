@@ -21,6 +21,7 @@ WORDS = {
     "read_up_to": "Read up to {when}",
     "read_nothing": "Nothing read yet",
     "behind": "{bytes} of the log still to read",
+    "missing_parts": "Away just now, and in none of these figures: {parts}",
     "zone_note": "Days begin at midnight in {zone}.",
     # Words for figures
     "session": "Session",

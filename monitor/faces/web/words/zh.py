@@ -21,6 +21,7 @@ WORDS = {
     "read_up_to": "已读到 {when}",
     "read_nothing": "还没有读到任何内容",
     "behind": "日志还有 {bytes} 未读",
+    "missing_parts": "此刻无法连接，以上数字均不含其中的记录：{parts}",
     "zone_note": "一天从 {zone} 的零点算起。",
     # Words for figures
     "session": "会话",
