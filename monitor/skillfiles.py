@@ -27,3 +27,13 @@ def files() -> dict[str, bytes]:
     for path in sorted((root / "skill").rglob("*.md")):
         found[path.relative_to(root).as_posix()] = path.read_bytes()
     return found
+
+
+def plugin() -> dict[str, bytes]:
+    """The files of the plugin for OpenClaw that sends the session key.
+
+    Raises:
+        FileNotFoundError: the installation is incomplete.
+    """
+    place = folder() / "skill" / "openclaw-plugin"
+    return {path.name: path.read_bytes() for path in sorted(place.iterdir()) if path.is_file()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config import ConfigError
-from monitor.setup.json_text import Dialect
+from monitor.setup.json_syntax import Dialect
 from monitor.setup.machine import Machine, OurCommand
 
 #: The name of our entry, and of the skill's folder.
@@ -36,6 +36,8 @@ class Client:
     skills: Callable[[Machine], Path] | None = None
     #: Options of `serve` that suit this program.
     options: Sequence[str] = ()
+    #: Whether its configuration can make its requests name their session to the gateway.
+    names_sessions: bool = False
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -116,6 +118,7 @@ CLIENTS: dict[str, Client] = {
             skills=lambda machine: _openclaw_state(machine) / "skills",
             # OpenClaw shows a structured answer to the model three times.
             options=("--text-only",),
+            names_sessions=True,
         ),
         Client(
             name="claude-code",

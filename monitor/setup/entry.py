@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from monitor.config import ConfigError
 from monitor.setup.clients import OURS, Client
 from monitor.setup.files import Change, backups, read, text_of
-from monitor.setup.json_text import TextProblem, existing_depth, put, take, value_at
+from monitor.setup.json_syntax import TextProblem
+from monitor.setup.json_text import existing_depth, put, take, value_at
+
+Edit = Callable[[str], str]
 
 
-def added(client: Client, path: Path, entry: dict[str, Any]) -> Change:
-    """The file with our entry in it; keys that the user added to the entry stay.
+def _same(text: str) -> str:
+    return text
+
+
+def added(client: Client, path: Path, entry: dict[str, Any], also: Edit = _same) -> Change:
+    """The file with our entry in it, after which `also` edits it; keys that the user added to the entry stay.
 
     Raises:
         ConfigError: the file can't be read, or is broken: where.
@@ -20,14 +28,16 @@ def added(client: Client, path: Path, entry: dict[str, Any]) -> Change:
     before = read(path)
     text = text_of(path, before) if before is not None else ""
     try:
-        after = _with_entry(client, text, entry)
+        after = also(_with_entry(client, text, entry))
     except TextProblem as problem:
         raise _broken(client, path, problem) from None
     return Change(path, before, before if after == text and before is not None else after.encode("utf-8"))
 
 
-def removed(client: Client, path: Path) -> Change:
-    """The file without our entry: as it was before, byte for byte, where nothing else was changed since.
+def removed(client: Client, path: Path, also: Edit = _same, again: Edit = _same) -> Change:
+    """The file without our entry and edited by `also`: as it was before, where nothing else was changed since.
+
+    `again` repeats the edit that `also` takes back.
 
     Raises:
         ConfigError: as `added`.
@@ -39,19 +49,21 @@ def removed(client: Client, path: Path) -> Change:
     try:
         entry = value_at(text, client.path, client.dialect)
         if entry is None:
-            return Change(path, before, before)
+            after = also(text)
+            return Change(path, before, before if after == text else after.encode("utf-8"))
         keep: int | None = None
         for backup in backups(path):
             original = _original(client, backup)
             if original is None:
                 continue
-            if put(original, client.path, entry, client.dialect) == text:
+            if again(put(original, client.path, entry, client.dialect)) == text:
                 return Change(path, before, original.encode("utf-8"), backup=False, spent_backup=backup)
             if keep is None:
                 keep = existing_depth(original, client.path, client.dialect) if original.strip() else 0
         if keep is None and put("", client.path, entry, client.dialect) == text:
             return Change(path, before, None, backup=False)
-        return Change(path, before, take(text, client.path, client.dialect, keep=keep or 0).encode("utf-8"))
+        after = take(also(text), client.path, client.dialect, keep=keep or 0)
+        return Change(path, before, after.encode("utf-8"))
     except TextProblem as problem:
         raise _broken(client, path, problem) from None
 

@@ -1,63 +1,19 @@
-"""Edits one member of a JSON, JSONC or JSON5 text and leaves every other byte as its owner wrote it."""
+"""Edits one value of a JSON, JSONC or JSON5 text and leaves every other byte as its owner wrote it."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-_DEEPEST = 200
+from monitor.setup.json_syntax import Dialect, Member, Node, Parser, TextProblem
+
 _SHORT_LIST = 100
 
-
-class Dialect(Enum):
-    """What a program accepts in its file."""
-
-    JSON = "JSON"
-    JSONC = "JSON with comments"
-    JSON5 = "JSON5"
-
-
-class TextProblem(ValueError):
-    """The text is not what it should be, at a line and a column (both from 1)."""
-
-    def __init__(self, reason: str, text: str, position: int) -> None:
-        before = text[:position]
-        breaks = list(re.finditer(r"\r\n|\n|\r", before))
-        self.reason = reason
-        self.line = len(breaks) + 1
-        self.column = position - (breaks[-1].end() if breaks else 0) + 1
-        super().__init__(f"line {self.line}, column {self.column}: {reason}")
-
-
-@dataclass(slots=True)
-class Member:
-    """One ``key: value`` of an object, with the places that an edit needs."""
-
-    name: str
-    #: After the comma or brace before it.
-    lead: int
-    key_start: int
-    #: End of the comment, comma or brace before the key, and whether that was a ``//`` comment.
-    token_end: int
-    after_line_comment: bool
-    node: Node
-    comma: int | None = None
-
-
-@dataclass(slots=True)
-class Node:
-    """A value, and where it stands."""
-
-    start: int
-    end: int
-    value: Any
-    members: list[Member] | None = None
+#: A way to a value: keys of objects, and places in lists.
+Path = Sequence[str | int]
 
 
 @dataclass(slots=True)
@@ -72,32 +28,31 @@ class _Style:
 # -- what is used from outside --------------------------------------------------------------------
 
 
-def value_at(text: str, path: Sequence[str], dialect: Dialect) -> Any:
+def value_at(text: str, path: Path, dialect: Dialect) -> Any:
     """The value at `path`, or None.
 
     Raises:
-        TextProblem: `text` is not valid, or something on the path is no object or is there twice.
+        TextProblem: `text` is not valid, or something on the path is no object or list, or is there twice.
     """
     if not text.strip():
         return None
-    node: Node | None = _Parser(text, dialect).document()
+    node: Node | None = Parser(text, dialect).document()
     for depth in range(len(path)):
         if node is None:
             return None
-        member = _member(text, node, path, depth)
-        node = member.node if member else None
+        node, _ = _inside(text, node, path, depth)
     return node.value if node else None
 
 
-def existing_depth(text: str, path: Sequence[str], dialect: Dialect) -> int:
-    """How many names of `path` are there."""
+def existing_depth(text: str, path: Path, dialect: Dialect) -> int:
+    """How many steps of `path` are there."""
     return next(
         (depth for depth in range(len(path)) if value_at(text, path[: depth + 1], dialect) is None),
         len(path),
     )
 
 
-def put(text: str, path: Sequence[str], value: Any, dialect: Dialect) -> str:
+def put(text: str, path: Path, value: Any, dialect: Dialect) -> str:
     """The text with `value` at `path`; objects on the way are made. An empty text is an empty object.
 
     Raises:
@@ -106,59 +61,131 @@ def put(text: str, path: Sequence[str], value: Any, dialect: Dialect) -> str:
     if not text.strip():
         style = _Style("\n", "  ", ": ", ", ", False)
         return _written(_nested(path, value), "", style, spread=True) + "\n"
-    parser = _Parser(text, dialect)
+    parser = Parser(text, dialect)
     root = parser.document()
     node, holder = root, None
-    for depth in range(len(path)):
-        member = _member(text, node, path, depth)
-        if member is None:
-            edited = _insert(parser, root, node, holder, path[depth], _nested(path[depth + 1 :], value))
+    for depth, step in enumerate(path):
+        inside, member = _inside(text, node, path, depth)
+        if inside is None:
+            if isinstance(step, int):
+                raise TextProblem(f"{_where(path, depth)} has no entry number {step + 1}", text, node.start)
+            edited = _insert(parser, root, node, holder, step, _nested(path[depth + 1 :], value))
             break
-        node, holder = member.node, member
+        node, holder = inside, member
     else:
         edited = _replace(parser, root, node, holder, value)
     return _checked(edited, _with(root.value, path, value), dialect)
 
 
-def take(text: str, path: Sequence[str], dialect: Dialect, *, keep: int = 0) -> str:
+def take(text: str, path: Path, dialect: Dialect, *, keep: int = 0) -> str:
     """The text without what is at `path`, nor objects on the way that held nothing else.
 
-    The first `keep` names of the path stay, even when they end up empty; so does an object with a comment in it.
+    The first `keep` steps of the path stay, even when they end up empty; so does an object with a comment in it, and
+    an entry of a list.
 
     Raises:
         TextProblem: as `value_at`.
     """
-    parser = _Parser(text, dialect)
+    parser = Parser(text, dialect)
     root = parser.document()
     chain: list[tuple[Node, Member]] = []
-    node = root
+    node, first = root, 0
     for depth in range(len(path)):
-        member = _member(text, node, path, depth)
-        if member is None:
+        inside, member = _inside(text, node, path, depth)
+        if inside is None:
             return text
-        chain.append((node, member))
-        node = member.node
+        if member is None:
+            chain, first = [], depth + 1
+        else:
+            chain.append((node, member))
+        node = inside
     level = len(chain) - 1
-    while level > max(keep, 0) and _holds_only(parser, *chain[level]):
+    while level > max(keep - first, 0) and _holds_only(parser, *chain[level]):
         level -= 1
     edited = _remove(parser, *chain[level])
-    return _checked(edited, _without(root.value, path[: level + 1]), dialect)
+    return _checked(edited, _without(root.value, path[: first + level + 1]), dialect)
+
+
+def append(text: str, path: Path, value: str, dialect: Dialect) -> str:
+    """The text with `value` at the end of the list at `path`, which is there.
+
+    Raises:
+        TextProblem: as `value_at`.
+    """
+    parser, root, node, items = _list(text, path, dialect)
+    written = _scalar(value)
+    if items:
+        last = items[-1]
+        before = items[-2].end if len(items) > 1 else node.start + 1
+        spread = parser.has_break(before, last.start)
+        gap = "\n" + parser.indent(last.start) if spread else " "
+        edited = text[: last.end] + "," + gap + written + text[last.end :]
+    else:
+        edited = text[: node.start + 1] + written + text[node.start + 1 :]
+    return _checked(edited, _with(root.value, path, [*node.value, value]), dialect)
+
+
+def drop(text: str, path: Path, value: str, dialect: Dialect) -> str:
+    """The text without `value` in the list at `path`; as it is where the list does not hold it.
+
+    Raises:
+        TextProblem: as `value_at`.
+    """
+    if value not in (value_at(text, path, dialect) or ()):
+        return text
+    parser, root, node, items = _list(text, path, dialect)
+    place = max(number for number, item in enumerate(items) if item.value == value)
+    start, end = items[place].start, items[place].end
+    before = items[place - 1].end if place else node.start + 1
+    after = items[place + 1].start if place + 1 < len(items) else node.end - 1
+    if place and not parser.comments_in(before, start):
+        start = before
+    elif place + 1 < len(items) and not parser.comments_in(end, after):
+        end = after
+    rest = [*node.value[:place], *node.value[place + 1 :]]
+    return _checked(text[:start] + text[end:], _with(root.value, path, rest), dialect)
 
 
 # -- edits ----------------------------------------------------------------------------------------
 
 
-def _member(text: str, node: Node, path: Sequence[str], depth: int) -> Member | None:
+def _inside(text: str, node: Node, path: Path, depth: int) -> tuple[Node | None, Member | None]:
+    """What the step of `path` at `depth` leads to, and the member that holds it where that is one of an object."""
+    step = path[depth]
+    if isinstance(step, int):
+        if node.items is None:
+            raise TextProblem(f"{_where(path, depth)} should be a list ([…])", text, node.start)
+        return (node.items[step] if step < len(node.items) else None), None
+    member = _member(text, node, path, depth)
+    return (member.node if member else None), member
+
+
+def _where(path: Path, depth: int) -> str:
+    return ".".join(str(step) for step in path[:depth]) or "the whole text"
+
+
+def _list(text: str, path: Path, dialect: Dialect) -> tuple[Parser, Node, Node, list[Node]]:
+    parser = Parser(text, dialect)
+    root = parser.document()
+    node: Node | None = root
+    for depth in range(len(path)):
+        if node is not None:
+            node, _ = _inside(text, node, path, depth)
+    if node is None or node.items is None:
+        raise TextProblem(f"{_where(path, len(path))} should be a list ([…])", text, node.start if node else 0)
+    return parser, root, node, node.items
+
+
+def _member(text: str, node: Node, path: Path, depth: int) -> Member | None:
     if node.members is None:
-        where = ".".join(path[:depth]) or "the whole text"
-        raise TextProblem(f"{where} should be an object ({{…}})", text, node.start)
+        raise TextProblem(f"{_where(path, depth)} should be an object ({{…}})", text, node.start)
     found = [member for member in node.members if member.name == path[depth]]
     if len(found) > 1:
         raise TextProblem(f'"{path[depth]}" is there twice: take one of them out', text, found[1].key_start)
     return found[0] if found else None
 
 
-def _insert(parser: _Parser, root: Node, node: Node, holder: Member | None, name: str, value: Any) -> str:
+def _insert(parser: Parser, root: Node, node: Node, holder: Member | None, name: str, value: Any) -> str:
     text, members = parser.text, node.members or []
     style = _style(parser, root, node)
     last = members[-1] if members else None
@@ -189,7 +216,7 @@ def _insert(parser: _Parser, root: Node, node: Node, holder: Member | None, name
     return text[:place] + addition + text[place:]
 
 
-def _replace(parser: _Parser, root: Node, node: Node, holder: Member | None, value: Any) -> str:
+def _replace(parser: Parser, root: Node, node: Node, holder: Member | None, value: Any) -> str:
     text = parser.text
     if node.value == value:
         return text
@@ -199,7 +226,7 @@ def _replace(parser: _Parser, root: Node, node: Node, holder: Member | None, val
     return text[: node.start] + written + text[node.end :]
 
 
-def _remove(parser: _Parser, node: Node, member: Member) -> str:
+def _remove(parser: Parser, node: Node, member: Member) -> str:
     text, members = parser.text, node.members or []
     position = members.index(member)
     start, end = member.token_end, member.node.end
@@ -227,7 +254,7 @@ def _remove(parser: _Parser, node: Node, member: Member) -> str:
     return edited
 
 
-def _holds_only(parser: _Parser, node: Node, member: Member) -> bool:
+def _holds_only(parser: Parser, node: Node, member: Member) -> bool:
     """Whether `node` has nothing but this member: no other one, and no comment that somebody wrote."""
     comments = [
         place
@@ -237,11 +264,11 @@ def _holds_only(parser: _Parser, node: Node, member: Member) -> bool:
     return len(node.members or []) == 1 and not comments
 
 
-def _on_own_line(parser: _Parser, member: Member) -> bool:
+def _on_own_line(parser: Parser, member: Member) -> bool:
     return parser.has_break(member.lead, member.key_start)
 
 
-def _style(parser: _Parser, root: Node, node: Node) -> _Style:
+def _style(parser: Parser, root: Node, node: Node) -> _Style:
     text = parser.text
     newline = re.search(r"\r\n|\n|\r", text)
     first = root.members[0] if root.members else None
@@ -288,302 +315,32 @@ def _written(value: Any, indent: str | None, style: _Style, *, spread: bool) -> 
     return _scalar(value)
 
 
-def _nested(names: Sequence[str], value: Any) -> Any:
+def _nested(names: Path, value: Any) -> Any:
     for name in reversed(names):
         value = {name: value}
     return value
 
 
-def _with(whole: Any, path: Sequence[str], value: Any) -> Any:
+def _with(whole: Any, path: Path, value: Any) -> Any:
     if not path:
         return value
-    return {**whole, path[0]: _with(whole.get(path[0], {}), path[1:], value)}
+    step = path[0]
+    if isinstance(step, int):
+        return [*whole[:step], _with(whole[step], path[1:], value), *whole[step + 1 :]]
+    return {**whole, step: _with(whole.get(step, {}), path[1:], value)}
 
 
-def _without(whole: Any, path: Sequence[str]) -> Any:
+def _without(whole: Any, path: Path) -> Any:
+    step = path[0]
+    if isinstance(step, int):
+        return [*whole[:step], _without(whole[step], path[1:]), *whole[step + 1 :]]
     if len(path) == 1:
-        return {name: value for name, value in whole.items() if name != path[0]}
-    return {**whole, path[0]: _without(whole[path[0]], path[1:])}
+        return {name: value for name, value in whole.items() if name != step}
+    return {**whole, step: _without(whole[step], path[1:])}
 
 
 def _checked(edited: str, right: Any, dialect: Dialect) -> str:
     """The edited text, once reading it has shown that it says what it should."""
-    if _Parser(edited, dialect).document().value != right:
+    if Parser(edited, dialect).document().value != right:
         raise TextProblem("this text can't be edited without changing something else in it: edit it by hand", "", 0)
     return edited
-
-
-# -- reading --------------------------------------------------------------------------------------
-
-_STRICT_SPACE = re.compile(r"[ \t\n\r]+")
-_WIDE_SPACE = re.compile(r"[ \t\n\r\v\f\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+")
-_STRICT_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_WIDE_NUMBER = re.compile(
-    r"[+-]?(?:0[xX][0-9a-fA-F]+|Infinity|NaN"
-    r"|(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-)
-_WORD = re.compile(r"[\w$\u200c\u200d\\]+")
-_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", '"': '"', "\\": "\\"}
-_WORDS = {"null": None, "true": True, "false": False}
-#: One object, so that two readings of a text compare equal.
-_NAN = math.nan
-
-
-@dataclass
-class _Parser:
-    text: str
-    dialect: Dialect
-    position: int = 0
-    depth: int = 0
-    #: Where comments begin, and where they end.
-    comments: dict[int, int] = field(default_factory=dict)
-    token_end: int = 0
-    in_line_comment: bool = False
-
-    def document(self) -> Node:
-        """The whole text, read from its beginning."""
-        if self.text.startswith("\ufeff"):
-            self.position = 1
-        self._space()
-        node = self._value()
-        self._space()
-        if self.position < len(self.text):
-            self._fail("there is more after the end of the value")
-        return node
-
-    # places
-
-    @property
-    def _breaks(self) -> str:
-        return "\n\r\u2028\u2029" if self.dialect is Dialect.JSON5 else "\n\r"
-
-    def has_break(self, start: int, end: int, text: str | None = None) -> bool:
-        """Whether a line ends between the two places."""
-        return any(char in self._breaks for char in (self.text if text is None else text)[start:end])
-
-    def indent(self, position: int) -> str:
-        """The blanks with which the line of `position` begins."""
-        start = max(self.text.rfind("\n", 0, position), self.text.rfind("\r", 0, position)) + 1
-        found = re.compile(r"[ \t]*").match(self.text, start, position)
-        return found.group() if found else ""
-
-    def after_comments(self, position: int) -> tuple[int, bool]:
-        """The end of the comments that stand on the line of `position` after it; whether they end the line."""
-        end = position
-        while True:
-            while position < len(self.text) and self.text[position].isspace() and not self.breaks_at(position):
-                position += 1
-            if position not in self.comments:
-                return end, False
-            stop = self.comments[position]
-            if self.text.startswith("//", position):
-                return stop, True
-            if self.has_break(position, stop):
-                return end, False
-            end = position = stop
-
-    def breaks_at(self, position: int) -> bool:
-        """Whether the line ends here, blanks aside."""
-        while position < len(self.text) and self.text[position] not in self._breaks:
-            if not self.text[position].isspace():
-                return False
-            position += 1
-        return True
-
-    def past_break(self, position: int) -> int:
-        """The place after the line end that stands here."""
-        while self.text[position] not in self._breaks:
-            position += 1
-        return position + (2 if self.text.startswith("\r\n", position) else 1)
-
-    def _comment_end(self, start: int) -> int:
-        if self.text.startswith("/*", start):
-            return self.text.index("*/", start + 2) + 2
-        return next((at for at in range(start, len(self.text)) if self.text[at] in self._breaks), len(self.text))
-
-    # reading
-
-    def _fail(self, reason: str, position: int | None = None) -> NoReturn:
-        raise TextProblem(reason, self.text, self.position if position is None else position)
-
-    def _space(self) -> None:
-        """Go to the next token; remember where the last comment ended, if one was passed."""
-        self.token_end, self.in_line_comment = self.position, False
-        space = _WIDE_SPACE if self.dialect is Dialect.JSON5 else _STRICT_SPACE
-        while True:
-            if found := space.match(self.text, self.position):
-                self.position = found.end()
-            if not self.text.startswith(("//", "/*"), self.position):
-                return
-            if self.dialect is Dialect.JSON:
-                self._fail("a comment, which this file's program does not read")
-            line = self.text[self.position + 1] == "/"
-            if not line and self.text.find("*/", self.position + 2) < 0:
-                self._fail("a comment that does not end")
-            end = self._comment_end(self.position)
-            self.comments[self.position] = end
-            self.position = end
-            self.token_end, self.in_line_comment = self.position, line
-
-    def _value(self) -> Node:
-        start = self.position
-        char = self.text[start : start + 1]
-        if char == "{":
-            return self._nest(self._object)
-        if char == "[":
-            return self._nest(self._array)
-        if char == '"' or (char == "'" and self.dialect is Dialect.JSON5):
-            text = self._string()
-            return Node(start, self.position, text)
-        for word, value in _WORDS.items():
-            if self.text.startswith(word, start) and not _WORD.match(self.text, start + len(word)):
-                self.position = start + len(word)
-                return Node(start, self.position, value)
-        number = (_WIDE_NUMBER if self.dialect is Dialect.JSON5 else _STRICT_NUMBER).match(self.text, start)
-        if number and not _WORD.match(self.text, number.end()):
-            self.position = number.end()
-            return Node(start, self.position, _number(number.group()))
-        return self._unexpected("a value")
-
-    def _nest(self, read: Callable[[], Node]) -> Node:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            self._fail(f"more than {_DEEPEST} levels deep")
-        node = read()
-        self.depth -= 1
-        return node
-
-    def _object(self) -> Node:
-        start = self.position
-        self.position += 1
-        members: list[Member] = []
-        while True:
-            lead = self.position
-            self._space()
-            if self._closes("}", members[-1].comma if members else None):
-                value = {member.name: member.node.value for member in members}
-                return Node(start, self.position, value, members)
-            if members and members[-1].comma is None:
-                self._unexpected("a comma or }")
-            token_end, after_line_comment, key_start = self.token_end, self.in_line_comment, self.position
-            name = self._name()
-            self._space()
-            if not self.text.startswith(":", self.position):
-                self._unexpected(f'a colon after "{name}"')
-            self.position += 1
-            self._space()
-            members.append(Member(name, lead, key_start, token_end, after_line_comment, self._value()))
-            self._space()
-            if self.text.startswith(",", self.position):
-                members[-1].comma = self.position
-                self.position += 1
-
-    def _array(self) -> Node:
-        start = self.position
-        self.position += 1
-        values: list[Any] = []
-        comma: int | None = None
-        while True:
-            self._space()
-            if self._closes("]", comma):
-                return Node(start, self.position, values)
-            if values and comma is None:
-                self._unexpected("a comma or ]")
-            values.append(self._value().value)
-            self._space()
-            comma = None
-            if self.text.startswith(",", self.position):
-                comma = self.position
-                self.position += 1
-
-    def _closes(self, bracket: str, comma: int | None) -> bool:
-        if not self.text.startswith(bracket, self.position):
-            return False
-        if comma is not None and self.dialect is Dialect.JSON:
-            self._fail(f"a comma before {bracket}, which this file's program does not read", comma)
-        self.position += 1
-        return True
-
-    def _name(self) -> str:
-        char = self.text[self.position : self.position + 1]
-        if char == '"' or (char == "'" and self.dialect is Dialect.JSON5):
-            return self._string()
-        word = _WORD.match(self.text, self.position)
-        if word is None or self.dialect is not Dialect.JSON5:
-            self._unexpected("a key in double quotes or }" if self.dialect is not Dialect.JSON5 else "a key or }")
-        name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code.group(1), 16)), word.group())
-        if not all(_in_word(char, first=at == 0) for at, char in enumerate(name)):
-            self._fail(f"{word.group()} can only be a key in quotes")
-        self.position = word.end()
-        return name
-
-    def _string(self) -> str:
-        start, text = self.position, self.text
-        quote = text[start]
-        stop = re.compile(rf"[{quote}\\\n\r]" if self.dialect is Dialect.JSON5 else r'["\\\x00-\x1f]')
-        parts: list[str] = []
-        self.position += 1
-        while True:
-            found = stop.search(text, self.position)
-            if found is None:
-                self._fail("a string that does not end", start)
-            parts.append(text[self.position : found.start()])
-            self.position = found.start()
-            if found.group() == quote:
-                self.position += 1
-                return "".join(parts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-            if found.group() != "\\":
-                self._fail("a line end or control character inside a string")
-            parts.append(self._escape())
-
-    def _escape(self) -> str:
-        at, text = self.position, self.text
-        char = text[at + 1 : at + 2]
-        self.position += 2
-        digits = {"u": 4, "x": 2}.get(char)
-        if digits == 4 or (digits == 2 and self.dialect is Dialect.JSON5):
-            code = re.compile(rf"[0-9a-fA-F]{{{digits}}}").match(text, at + 2)
-            if code is None:
-                self._fail(f"\\{char} needs {digits} hexadecimal digits", at)
-            self.position = code.end()
-            return chr(int(code.group(), 16))
-        if char in _ESCAPED:
-            return _ESCAPED[char]
-        if self.dialect is not Dialect.JSON5 or not char or char in "123456789":
-            self._fail(f"\\{char} is not an escape that this file's program reads", at)
-        if char == "0":
-            if text[self.position : self.position + 1].isdigit():
-                self._fail("a number after \\0", at)
-            return "\0"
-        if char in self._breaks:
-            if text.startswith("\r\n", at + 1):
-                self.position += 1
-            return ""
-        return "\v" if char == "v" else char
-
-    def _unexpected(self, wanted: str) -> NoReturn:
-        char = self.text[self.position : self.position + 1]
-        self._fail(f"expected {wanted}, found {_shown(char) if char else 'the end'}")
-
-
-def _shown(char: str) -> str:
-    return char if char.isprintable() and char != " " else f"U+{ord(char):04X}"
-
-
-def _in_word(char: str, *, first: bool) -> bool:
-    category = unicodedata.category(char)
-    if char in "$_" or category in ("Lu", "Ll", "Lt", "Lm", "Lo", "Nl"):
-        return True
-    return not first and (char in "\u200c\u200d" or category in ("Mn", "Mc", "Nd", "Pc"))
-
-
-def _number(text: str) -> float:
-    sign = -1 if text.startswith("-") else 1
-    digits = text.lstrip("+-")
-    if digits == "NaN":
-        return _NAN
-    if digits == "Infinity":
-        return sign * math.inf
-    if digits[:2] in ("0x", "0X"):
-        return sign * int(digits, 16)
-    return sign * (int(digits) if digits.isdigit() and len(digits) < 4000 else float(digits))

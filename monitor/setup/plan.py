@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from monitor.config import ConfigError
-from monitor.setup import entry, skill_files
+from monitor.setup import entry, naming, skill_files
 from monitor.setup.clients import CLIENTS, NAME, Client
 from monitor.setup.files import Change, write
 from monitor.setup.machine import Machine, OurCommand
+from monitor.setup.naming import Naming, Wish
 from monitor.setup.skill_files import SkillChanges
 
 
@@ -22,17 +23,22 @@ class ClientPlan:
     client: Client
     config: Change
     skill: SkillChanges | None
+    #: How its requests come to name their session, where we can see to that.
+    naming: Naming | None = None
 
     @property
     def changes(self) -> list[Change]:
-        """Everything that would be written: the skill first, since the entry is what makes agents look for it."""
-        found = [*(self.skill.changes if self.skill else ()), self.config]
-        return [change for change in found if change.before != change.after]
+        """Everything that would be written: what the configuration names comes before it, what it named goes after."""
+        found = [*(self.skill.changes if self.skill else ()), *(self.naming.changes if self.naming else ())]
+        found = [change for change in found if change.before != change.after]
+        first = [change for change in found if change.after is not None]
+        last = [change for change in found if change.after is None]
+        return [*first, *([self.config] if self.config.before != self.config.after else ()), *last]
 
     @property
     def notes(self) -> list[str]:
         """What is worth saying about it."""
-        return self.skill.notes if self.skill else []
+        return [*(self.skill.notes if self.skill else ()), *(self.naming.notes if self.naming else ())]
 
     def carry_out(self) -> list[Path]:
         """Write; gives the backups that were made.
@@ -41,8 +47,9 @@ class ClientPlan:
             ConfigError: a file can't be written, or changed meanwhile.
         """
         saved = [write(change) for change in self.changes]
-        if self.skill is not None:
-            skill_files.sweep(self.skill.folder)
+        for folder in (self.skill, self.naming.plugin if self.naming else None):
+            if folder is not None:
+                skill_files.sweep(folder.folder)
         return [path for path in saved if path is not None]
 
 
@@ -54,42 +61,44 @@ def chosen(machine: Machine, names: Sequence[str]) -> list[Client]:
 
 
 def install(
-    machine: Machine, clients: Sequence[Client], command: OurCommand | None, url: str | None
+    machine: Machine, clients: Sequence[Client], command: OurCommand | None, url: str | None, wish: Wish | None = None
 ) -> list[ClientPlan]:
-    """Our entry and the skill, put where each client looks.
+    """Our entry and the skill, put where each client looks; and sessions named as `wish` says, where a client can.
 
     Raises:
         ConfigError: a file is broken, can't be read, or the client can't do what is asked.
     """
-    return _plans(
-        machine,
-        clients,
-        lambda client, path: entry.added(client, path, client.entry(command, url)),
-        lambda folder: skill_files.added(folder, skill_files.packaged()),
-    )
+    plans = []
+    for client in clients:
+        path, wanted = client.config(machine), client.entry(command, url)
+        skill = None
+        if client.skills is not None:
+            skill = skill_files.added(client.skills(machine) / NAME, skill_files.packaged())
+        if not client.names_sessions:
+            plans.append(ClientPlan(client, entry.added(client, path, wanted), skill))
+            continue
+        there = naming.There(machine, wish or Wish(), path, client.folder(machine))
+        config = entry.added(client, path, wanted, there.edit)
+        plans.append(ClientPlan(client, config, skill, there.naming))
+    return plans
 
 
 def uninstall(machine: Machine, clients: Sequence[Client]) -> list[ClientPlan]:
-    """Our entry and the skill, taken out again.
+    """Our entry, the skill and the names of sessions, taken out again.
 
     Raises:
         ConfigError: a file is broken or can't be read.
     """
-    return _plans(machine, clients, entry.removed, skill_files.removed)
-
-
-def _plans(
-    machine: Machine,
-    clients: Sequence[Client],
-    configure: Callable[[Client, Path], Change],
-    copy: Callable[[Path], SkillChanges],
-) -> list[ClientPlan]:
     plans = []
     for client in clients:
-        skill = None
-        if client.skills is not None:
-            skill = copy(client.skills(machine) / NAME)
-        plans.append(ClientPlan(client, configure(client, client.config(machine)), skill))
+        skill = skill_files.removed(client.skills(machine) / NAME) if client.skills is not None else None
+        path = client.config(machine)
+        if not client.names_sessions:
+            plans.append(ClientPlan(client, entry.removed(client, path), skill))
+            continue
+        back = naming.Back(path, client.folder(machine))
+        config = entry.removed(client, path, back.undo, back.again)
+        plans.append(ClientPlan(client, config, skill, back.naming))
     return plans
 
 

@@ -59,11 +59,14 @@ def added(folder: Path, files: dict[str, bytes]) -> SkillChanges:
     return plan
 
 
-def removed(folder: Path) -> SkillChanges:
-    """What takes the copy away: files whose content is ours, by the receipt or by what this program came with."""
+def removed(folder: Path, files: dict[str, bytes] | None = None) -> SkillChanges:
+    """What takes the copy away: files whose content is ours, by the receipt or by what this program came with.
+
+    `files` is what it came with; left out, those of the skill.
+    """
     plan = SkillChanges(folder)
     try:
-        files = packaged()
+        files = packaged() if files is None else files
     except ConfigError:
         files = {}
     if _is_link(plan) or not folder.is_dir():

@@ -15,7 +15,8 @@ from mcp import Client, StdioServerParameters
 
 from monitor.faces.cli.main import main
 from monitor.setup import skill_files
-from monitor.setup.json_text import Dialect, value_at
+from monitor.setup.json_syntax import Dialect
+from monitor.setup.json_text import value_at
 from tests.faces.place import Place
 from tests.helpers import run
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from monitor.setup.json_text import Dialect, TextProblem, put, take, value_at
+from monitor.setup.json_syntax import Dialect, TextProblem
+from monitor.setup.json_text import append, drop, put, take, value_at
 
 PATH = ("mcp", "servers", "session-monitor")
 ENTRY = {"command": "/opt/session monitor/bin/session-monitor", "args": ["serve", "--log-path", "/日志/a\\b.log"]}

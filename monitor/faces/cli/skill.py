@@ -11,17 +11,30 @@ import click
 
 from monitor.config import load
 from monitor.faces.cli.main import NOT_FOUND, USAGE, common, fail
-from monitor.setup import plan
+from monitor.setup import naming, plan
 from monitor.setup.clients import CLIENTS, Client
 from monitor.setup.machine import Machine, our_command
+from monitor.setup.naming import Wish
 from monitor.setup.plan import ClientPlan
 
-_SESSION_IDS = """\
-For figures by conversation, session ids must get into the gateway's log. Two settings do that:
-  in Higress, plugin ai-statistics:  session_id_header: x-session-affinity
-  in OpenClaw, for each model behind the gateway:
-    models.providers.<id>.models[].compat.sendSessionAffinityHeaders: true
-`session-monitor doctor` says whether rounds come with a session."""
+_IN_HIGRESS = """\
+Still to do in Higress: have the plugin ai-statistics write that header into the log, with
+    session_id_header: x-session-affinity
+  in its configuration, beside `use_default_attributes` or `attributes`:
+    all-in-one container   /data/wasmplugins/ai-statistics-1.0.0.yaml, under spec.matchRules[].config
+    Kubernetes             kubectl -n higress-system edit wasmplugin ai-statistics-1.0.0, the same place
+    console                the AI route's plugins, AI Statistics
+The header holds OpenClaw's session id. Follow OpenClaw's own records too (--log-path {state}), and sessions
+  are called by their key, such as agent:main:main."""
+
+_BY_ITSELF = """\
+In Higress nothing is to be set: the plugin ai-statistics looks for x-openclaw-session-key by itself
+  (versions from before February 2026 know no sessions: update the plugin)."""
+
+_UNNAMED = """\
+Figures by conversation need session ids in the gateway's log. This command has set nothing for that in OpenClaw:
+  --naming and --provider say what to do. Where Higress logs messages (use_default_attributes: true), OpenClaw's
+  sessions are known by the line that it writes into the conversation."""
 
 
 @click.group("skill")
@@ -49,6 +62,21 @@ def _options(function: Any) -> Any:
 
 @skill_command.command("install")
 @_options
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="ID",
+    help="OpenClaw's provider that is Higress, where it can't be told. Can be given several times.",
+)
+@click.option(
+    "--naming",
+    "way",
+    type=click.Choice(naming.WAYS),
+    default="auto",
+    help="How OpenClaw names the session of a request: affinity (a setting of each model), plugin (a small one "
+    "of ours, sends the session key), none; auto takes what the release of OpenClaw can do.",
+)
 def install_command(
     data_dir: Path | None,
     config: Path | None,
@@ -57,11 +85,16 @@ def install_command(
     http: str | None,
     dry_run: bool,
     yes: bool,
+    providers: tuple[str, ...],
+    way: str,
 ) -> None:
     """Put the skill and the MCP entry where agents look. Shows the change first, and asks.
 
+    For OpenClaw it also sees to it that requests to Higress name their session.
+
     \b
     session-monitor skill install --client openclaw --log-path /var/log/proxy/access.log
+    session-monitor skill install --client openclaw --naming plugin --provider higress
     session-monitor skill install --http http://127.0.0.1:8888/mcp
     """
     machine = Machine.here()
@@ -83,8 +116,13 @@ def install_command(
         )
         for note in command.notes:
             click.echo(note, err=True)
-    plans = plan.install(machine, clients, command, url)
-    _carry_out(plans, dry_run=dry_run, yes=yes, nothing="already set up", done=_installed)
+    if (providers or way != "auto") and not any(client.names_sessions for client in clients):
+        fail(USAGE, "--naming and --provider are for OpenClaw: add --client openclaw, or leave them out")
+    plans = plan.install(machine, clients, command, url, Wish(way, providers))
+    if _carry_out(plans, dry_run=dry_run, yes=yes, nothing="already set up", done=_installed):
+        for one in plans:
+            if one.naming is not None:
+                click.echo(_remains(one.naming.way).format(state=one.client.folder(machine)), err=True)
 
 
 @skill_command.command("uninstall")
@@ -131,8 +169,8 @@ def _takes_address(client: Client) -> bool:
 
 def _carry_out(
     plans: list[ClientPlan], *, dry_run: bool, yes: bool, nothing: str, done: Callable[[ClientPlan, list[Path]], None]
-) -> None:
-    """Show every change, ask, then write."""
+) -> bool:
+    """Show every change, ask, then write; False when the answer was no."""
     for one in plans:
         for note in one.notes:
             click.echo(note, err=True)
@@ -148,25 +186,31 @@ def _carry_out(
     sys.stdout.flush()
     todo = [one for one in plans if one.changes]
     if not todo:
-        return
+        return True
     if dry_run:
         click.echo("Nothing was changed (--dry-run).", err=True)
-        return
+        return True
     if not yes:
         if not sys.stdin.isatty():
             fail(USAGE, "nobody can be asked here, so nothing was changed; say --yes to do it, or --dry-run to look")
         if not click.confirm("Make these changes?", err=True):
             click.echo("Nothing was changed.", err=True)
-            return
+            return False
     for one in todo:
         done(one, one.carry_out())
+    return True
 
 
 def _installed(one: ClientPlan, saved: list[Path]) -> None:
     click.echo(f"{one.client.title}: set up. {one.client.then}", err=True)
     _saved(saved)
-    if one.client.name == "openclaw":
-        click.echo(_SESSION_IDS, err=True)
+
+
+def _remains(way: str | None) -> str:
+    """What is to be done in Higress for the names of sessions."""
+    if way is None:
+        return _UNNAMED
+    return _IN_HIGRESS if way == "affinity" else _BY_ITSELF
 
 
 def _uninstalled(one: ClientPlan, saved: list[Path]) -> None:
