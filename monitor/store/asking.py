@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import msgspec
 
 from monitor.prices.money import Cost
 from monitor.rounds import ReportedCost, Round, Usage
+from monitor.store import cursors
 from monitor.store.base import (
     Counts,
     RoundPage,
@@ -21,7 +21,6 @@ from monitor.store.base import (
     SessionRecord,
     Slice,
     StoredRound,
-    UnknownCursor,
     spend,
 )
 from monitor.store.chosen import choose
@@ -141,7 +140,7 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
             index = _SORT_INDEXES["updated"]
     column = _SORT_COLUMNS[query.sort_by]
     if query.cursor is not None:
-        at, sid = _decode_cursor(query.cursor, query.sort_by)
+        at, sid = cursors.decode(query.cursor, query.sort_by, int)
         condition += f" AND ({column}, sid) < (?, ?)"
         values += [at, sid]
     rows = db.execute(
@@ -151,7 +150,7 @@ def session_page(db: sqlite3.Connection, labels: Labels, query: SessionQuery) ->
     ).fetchall()
     more = len(rows) > query.limit
     rows = rows[: query.limit]
-    cursor = _encode_cursor(query.sort_by, rows[-1][-1], rows[-1][0]) if more else None
+    cursor = cursors.encode(query.sort_by, rows[-1][-1], rows[-1][0]) if more else None
     return SessionPage(tuple(_records(db, labels, rows)), cursor, total)
 
 
@@ -307,7 +306,7 @@ def round_page(
         return RoundPage((), None)
     sid, session_id, pruned = found
     low = -(1 << 63) if since is None else first_rid(max(since, FIRST_MS))
-    high = (1 << 63) - 1 if before is None else _decode_cursor(before, "round")[1] - 1
+    high = (1 << 63) - 1 if before is None else cursors.decode(before, "round", int)[1] - 1
     rows = db.execute(
         f"SELECT {_ROUND_COLUMNS} FROM round AS r JOIN facet AS f ON f.id = r.facet "
         "WHERE r.sid = ? AND r.rid BETWEEN ? AND ? ORDER BY r.rid DESC LIMIT ?",
@@ -321,7 +320,7 @@ def round_page(
     (earlier,) = db.execute("SELECT count(*) FROM round WHERE sid = ? AND rid < ?", (sid, rows[0][0])).fetchone()
     first = pruned + earlier + 1
     rounds = tuple(_stored(row, labels, first + index, session_id) for index, row in enumerate(rows))
-    return RoundPage(rounds, _encode_cursor("round", 0, rows[0][0]) if more else None)
+    return RoundPage(rounds, cursors.encode("round", 0, rows[0][0]) if more else None)
 
 
 def one_round(
@@ -494,24 +493,3 @@ def _like(part: str) -> str:
     # Nothing that is searched is that long, and SQLite refuses patterns of more than 50 000 bytes.
     part = part[:_LONGEST_PART].replace("\x00", "\ufffd")  # at a NUL a pattern ends
     return "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-
-
-# -- cursors --------------------------------------------------------------------------------------
-
-
-def _encode_cursor(kind: str, at: float, sid: int) -> str:
-    return urlsafe_b64encode(msgspec.json.encode([kind, at, sid])).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str, kind: str) -> tuple[float, int]:
-    try:
-        decoded = msgspec.json.decode(
-            urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=tuple[str, float | int, int]
-        )
-    except (ValueError, msgspec.MsgspecError):
-        decoded = "", 0, 0
-    if decoded[0] not in (*_SORT_COLUMNS, "round") or max(abs(decoded[1]), abs(decoded[2])) >= 1 << 63:
-        raise UnknownCursor("this cursor was not given out here: leave it out to start with the first page")
-    if decoded[0] != kind:
-        raise UnknownCursor("this cursor belongs to another order: leave it out to start with the first page")
-    return decoded[1], decoded[2]

@@ -83,6 +83,11 @@ assert Row._fields == ROUND.names
 NAMES = ", ".join(Row._fields)
 #: The price of a round, as columns.
 TAG = "price_status, currency, price_source, price_version, reported_currency"
+#: A round in short, as columns.
+CALL = (
+    "rid, key, at, session, model, consumer, route, function, user_id, host, input, output, reasoning, cached, "
+    "cache_write, nano, currency, latency, flags, status, request_id"
+)
 
 #: How rows are summed, in the order of the fields of `Counts`.
 SUMS = f"""count(), sum(bitAnd(flags, {SUCCESS}) = 0), sum(isNull(input) AND isNull(output)),
@@ -233,27 +238,30 @@ def stored(row: Row, number: int) -> StoredRound:
     )
 
 
-def call(row: Row) -> Call:
-    """The round in short."""
+def call(values: Sequence[Any]) -> Call:
+    """The round in short, from the columns of `CALL`."""
+    rid, key, at, *texts = values[:9]
+    session_id, model, consumer, route, function, user_id = (text or None for text in texts)
+    host, given, said, reasoning, cached, write, nano, currency, latency, flags, status, request_id = values[9:]
     return Call(
-        key=round_key(row.rid, row.key),
-        started_at=row.at,
-        session_id=row.session or None,
-        model=row.model or None,
-        consumer=row.consumer or None,
-        route=row.route or None,
-        function=row.function or None,
-        user_id=row.user_id or None,
-        host=row.host or None,
-        input_tokens=row.input,
-        output_tokens=row.output,
-        reasoning_tokens=row.reasoning,
-        cached_tokens=row.cached,
-        cache_write_tokens=row.cache_write,
-        nano=row.nano,
-        currency=row.currency or None,
-        latency_ms=row.latency,
-        success=bool(row.flags & SUCCESS),
-        status=row.status,
-        request_id=row.request_id,
+        key=round_key(rid, key),
+        started_at=at,
+        session_id=session_id,
+        model=model,
+        consumer=consumer,
+        route=route,
+        function=function,
+        user_id=user_id,
+        host=host or None,
+        input_tokens=given,
+        output_tokens=said,
+        reasoning_tokens=reasoning,
+        cached_tokens=cached,
+        cache_write_tokens=write,
+        nano=nano,
+        currency=currency or None,
+        latency_ms=latency,
+        success=bool(flags & SUCCESS),
+        status=status,
+        request_id=request_id,
     )
