@@ -19,7 +19,6 @@ from monitor.store.clickhouse.conditions import (
     COUNTED,
     NAMED,
     NEVER,
-    ask,
     containing,
     matching,
     one_of,
@@ -38,6 +37,7 @@ from monitor.store.clickhouse.records import (
     records,
     with_period,
 )
+from monitor.store.clickhouse.tables import ask
 from monitor.store.clickhouse.values import literal
 
 #: Spellings are compared with those of so many sessions.

@@ -6,10 +6,10 @@ import re
 import string
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.rows import COUNTS, PRUNED
+from monitor.store.clickhouse.tables import among, ask
 from monitor.store.clickhouse.values import literal
 from monitor.store.schema import EPOCH_MS, FIRST_MS, QUARTER_MS
 
@@ -22,18 +22,9 @@ NEVER, BEFORE_ALL = 1 << 62, -1
 #: When a round started, of whichever state: in ``at`` a pruned one has its quarter of an hour. -1 where it is unknown.
 STARTED = f"if(at > 0, bitShiftRight(rid, 22) + {EPOCH_MS}, toInt64({BEFORE_ALL}))"
 
-#: An engine takes questions of 50,000 parts, unless it is told of more.
-_MANY = 20_000
 #: Nothing that is searched is longer.
 _LONGEST_PART = 4096
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-
-
-def ask(db: Database, sql: str, blobs: Collection[str] = ()) -> list[tuple[Any, ...]]:
-    """The rows that answer `sql`, however many values stand in it."""
-    parts = sql.count(",")
-    settings = {"max_ast_elements": 8 * parts, "max_expanded_ast_elements": 8 * parts} if parts > _MANY else {}
-    return db.query(sql, settings, blobs)
 
 
 def window(since: int | None, until: int | None) -> str:
@@ -56,7 +47,7 @@ def between(since: int | None, until: int | None) -> str:
 
 def one_of(column: str, values: Collection[str]) -> str:
     """The column has one of these values."""
-    return f"{column} IN {literal(tuple(values))}" if values else "0"
+    return f"{column} IN {among(values)}" if values else "0"
 
 
 def containing(column: str, part: str) -> str:

@@ -8,15 +8,15 @@ from typing import Any
 from monitor.store import cursors
 from monitor.store.base import Call, RoundPage, StoredRound, Testimony, UnknownCursor
 from monitor.store.clickhouse.asking import session_id
-from monitor.store.clickhouse.conditions import COUNTED, SHOWN, ask, between, window
+from monitor.store.clickhouse.conditions import COUNTED, SHOWN, between, window
 from monitor.store.clickhouse.connection import Database
-from monitor.store.clickhouse.rows import CALL, FORGOTTEN, NAMES, PRUNED, Row, call, round_key, stored
+from monitor.store.clickhouse.rows import CALL, FORGOTTEN, PRUNED, Row, call, round_key, stored
+from monitor.store.clickhouse.tables import BLOBS, among, ask
+from monitor.store.clickhouse.tables import rounds as every
 from monitor.store.clickhouse.values import literal
 from monitor.store.rows import SOURCE_BITS, SUCCESS, started_at
 from monitor.store.schema import FIRST_MS, QUARTER_MS, first_rid
 
-#: The columns of `Row` that are bytes.
-_BLOBS = ("key", "said_key", "extra")
 #: Rounds are numbered so many in one question.
 _AT_ONCE = 200
 _NEWEST = "rid DESC, session DESC, key DESC"
@@ -24,8 +24,7 @@ _NEWEST = "rid DESC, session DESC, key DESC"
 
 def _rows(db: Database, condition: str, order: str, limit: int | None) -> list[Row]:
     end = "" if limit is None else f" LIMIT {limit}"
-    sql = f"SELECT {NAMES} FROM round FINAL WHERE {SHOWN} AND {condition} ORDER BY {order}{end}"
-    return [Row._make(row) for row in ask(db, sql, _BLOBS)]
+    return every(db, f"{SHOWN} AND {condition}", f"ORDER BY {order}{end}")
 
 
 def _numbers(db: Database, rows: Sequence[Row]) -> list[int]:
@@ -38,7 +37,7 @@ def _numbers(db: Database, rows: Sequence[Row]) -> list[int]:
             f"{literal(row.key)})))"
             for row in some
         ]
-        sessions = literal(tuple(sorted({row.session for row in some})))
+        sessions = among(sorted({row.session for row in some}))
         sql = f"SELECT {', '.join(until_there)} FROM round FINAL WHERE {COUNTED} AND session IN {sessions}"
         found += ask(db, sql)[0]
     return found
@@ -100,9 +99,8 @@ def round(db: Database, name: str | None, number: int | None = None, key: bytes 
     ((pruned,),) = ask(db, f"SELECT count() FROM round FINAL WHERE state = {PRUNED} AND {of_session}")
     if number <= pruned:
         return None
-    sql = f"SELECT {NAMES} FROM round FINAL WHERE {SHOWN} AND {of_session} ORDER BY rid, key"
-    rows = ask(db, f"{sql} LIMIT {number - pruned - 1}, 1", _BLOBS)
-    return stored(Row._make(rows[0]), number) if rows else None
+    rows = every(db, f"{SHOWN} AND {of_session}", f"ORDER BY rid, key LIMIT {number - pruned - 1}, 1")
+    return stored(rows[0], number) if rows else None
 
 
 def _with_key(db: Database, key: bytes) -> StoredRound | None:
@@ -172,9 +170,7 @@ def sampled_calls(db: Database, since: int, until: int, step_ms: int, each: int)
 
 
 def _calls(db: Database, condition: str) -> list[Call]:
-    return [
-        call(row) for row in ask(db, f"SELECT {CALL} FROM round FINAL WHERE {SHOWN} AND {condition}", ("key", "extra"))
-    ]
+    return [call(row) for row in ask(db, f"SELECT {CALL} FROM round FINAL WHERE {SHOWN} AND {condition}", BLOBS)]
 
 
 # -- witnesses ------------------------------------------------------------------------------------
@@ -197,7 +193,7 @@ def testimonies(
         db,
         f"SELECT rid, key, session, {_SAID} FROM round FINAL WHERE {SHOWN} AND {between(since, until)} "
         f"ORDER BY {_NEWEST} LIMIT {limit}",
-        ("key", "extra"),
+        BLOBS,
     )
     if not counting:
         return []
@@ -206,7 +202,7 @@ def testimonies(
         db,
         f"SELECT counted_rid, counted_key, {_SAID} FROM witness FINAL WHERE state != {FORGOTTEN} "
         f"AND counted_rid >= {counting[-1][0]} AND counted_rid <= {counting[0][0]} ORDER BY rid, key",
-        ("counted_key", "extra"),
+        BLOBS,
     ):
         behind.setdefault((rid, key), []).append(said)
     found: list[Testimony] = []

@@ -12,9 +12,11 @@ from typing import get_args
 from zoneinfo import ZoneInfo
 
 from monitor.store.base import LATENCY_STEPS_MS, Bucket, Dimension, Grain, Latency, Slice
-from monitor.store.clickhouse.conditions import COUNTED, NAMED, ask, matching, window
+from monitor.store.clickhouse.conditions import COUNTED, NAMED, matching, window
 from monitor.store.clickhouse.connection import Database
+from monitor.store.clickhouse.rollups import COUNT_SUMS, counted
 from monitor.store.clickhouse.rows import SUMS, TAG, counts, tag
+from monitor.store.clickhouse.tables import ask
 from monitor.store.schema import DAY_MS, QUARTER_MS
 from monitor.store.sums import offset_sql
 
@@ -32,21 +34,21 @@ _TIMELESS = -1
 
 def slices(db: Database, since: int | None = None, until: int | None = None) -> list[Slice]:
     """Sums by model and price; all time where no bound is given."""
-    return _slices(db, window(since, until))
+    return _slices(db, f"{COUNT_SUMS} FROM {counted(db, since, until)}")
 
 
 def slices_of(db: Database, keys: Sequence[str], since: int | None = None, until: int | None = None) -> list[Slice]:
     """As `slices`, of the sessions alone whose id matches a glob pattern of `keys`."""
-    return _slices(db, f"{NAMED} AND {matching(db, keys)} AND {window(since, until)}")
+    return _slices(db, f"{SUMS} {_COUNTED} {_chosen(db, keys, since, until)}")
 
 
-def _slices(db: Database, condition: str) -> list[Slice]:
-    return [
-        _slice(row)
-        for row in ask(
-            db, f"SELECT {_BY_PRICE}, {SUMS} {_COUNTED} {condition} GROUP BY {_BY_PRICE} ORDER BY {_BY_PRICE}"
-        )
-    ]
+def _chosen(db: Database, keys: Sequence[str], since: int | None, until: int | None) -> str:
+    return f"{NAMED} AND {matching(db, keys)} AND {window(since, until)}"
+
+
+def _slices(db: Database, summed: str) -> list[Slice]:
+    rows = ask(db, f"SELECT {_BY_PRICE}, {summed} GROUP BY {_BY_PRICE} ORDER BY {_BY_PRICE}")
+    return [_slice(row) for row in rows]
 
 
 def _slice(row: Sequence[object]) -> Slice:
@@ -67,7 +69,7 @@ def by(
     found: dict[str, list[Slice]] = {}
     for value, *row in ask(
         db,
-        f"SELECT {dimension}, {_BY_PRICE}, {SUMS} {_COUNTED} {window(since, until)} "
+        f"SELECT {dimension}, {_BY_PRICE}, {COUNT_SUMS} FROM {counted(db, since, until)} "
         f"GROUP BY {dimension}, {_BY_PRICE} ORDER BY {dimension}, {_BY_PRICE}",
     ):
         found.setdefault(value, []).append(_slice(row))
@@ -87,7 +89,9 @@ def buckets(
     sessions: bool = True,
 ) -> list[Bucket]:
     """Sums by local hour, day or month, oldest first; those without a time before all, where no bound is given."""
-    return _buckets(db, window(since, until), grain, timezone, sessions=sessions)
+    condition = window(since, until)
+    summed = f"{COUNT_SUMS} FROM {counted(db, since, until)}"
+    return _buckets(db, condition, summed, grain, timezone, sessions=sessions)
 
 
 def buckets_of(
@@ -99,11 +103,12 @@ def buckets_of(
     until: int | None = None,
 ) -> list[Bucket]:
     """As `buckets`, of the sessions alone whose id matches a glob pattern of `keys`."""
-    condition = f"{NAMED} AND {matching(db, keys)} AND {window(since, until)}"
-    return _buckets(db, condition, grain, timezone, sessions=True)
+    condition = _chosen(db, keys, since, until)
+    return _buckets(db, condition, f"{SUMS} {_COUNTED} {condition}", grain, timezone, sessions=True)
 
 
-def _buckets(db: Database, condition: str, grain: Grain, timezone: str, *, sessions: bool) -> list[Bucket]:
+def _buckets(db: Database, condition: str, summed: str, grain: Grain, timezone: str, *, sessions: bool) -> list[Bucket]:
+    """Buckets of rows that meet a condition; `summed` is how they are summed, and from which table."""
     # Rows that count no longer only make the bounds wider.
     ((low, high, there),) = ask(db, f"SELECT min(at), max(at), count() FROM round WHERE at > 0 AND {condition}")
     offset = offset_sql(ZoneInfo(timezone), low, high + QUARTER_MS) if there else "0"
@@ -111,8 +116,7 @@ def _buckets(db: Database, condition: str, grain: Grain, timezone: str, *, sessi
     found: dict[int, list[Slice]] = {}
     for number, *row in ask(
         db,
-        f"SELECT {stretch}, {_BY_PRICE}, {SUMS} {_COUNTED} {condition} GROUP BY stretch, {_BY_PRICE} "
-        f"ORDER BY stretch, {_BY_PRICE}",
+        f"SELECT {stretch}, {_BY_PRICE}, {summed} GROUP BY stretch, {_BY_PRICE} ORDER BY stretch, {_BY_PRICE}",
     ):
         found.setdefault(number, []).append(_slice(row))
     named: dict[int, int] = {}
@@ -139,9 +143,9 @@ def latency_steps(db: Database) -> dict[tuple[Latency, str | None], tuple[int, .
     """How many rounds of each model took how long: a number for each of LATENCY_STEPS_MS, and one for the rest."""
     kinds: tuple[Latency, ...] = get_args(Latency)
     up_to = [f"countIf(isNotNull({kind}) AND {kind} <= {ms})" for kind in kinds for ms in LATENCY_STEPS_MS]
-    counted = ", ".join([*(f"count({kind})" for kind in kinds), *up_to])
+    told = ", ".join([*(f"count({kind})" for kind in kinds), *up_to])
     found: dict[tuple[Latency, str | None], tuple[int, ...]] = {}
-    for model, *row in ask(db, f"SELECT model, {counted} {_COUNTED} 1 GROUP BY model"):
+    for model, *row in ask(db, f"SELECT model, {told} {_COUNTED} 1 GROUP BY model"):
         totals, steps = row[: len(kinds)], row[len(kinds) :]
         for place, kind in enumerate(kinds):
             if totals[place]:
