@@ -13,7 +13,7 @@ from monitor.store.base import SkippedLines, StoreError
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.schema import Table, local
 from monitor.store.clickhouse.state import State
-from monitor.store.clickhouse.tables import BLOBS, ask, now, write
+from monitor.store.clickhouse.tables import BLOBS, ask, at_once, now, write
 from monitor.store.clickhouse.values import literal
 from monitor.store.rows import CONTENT
 
@@ -43,10 +43,9 @@ _skipped = msgspec.msgpack.Decoder(SkippedLines).decode
 def rewrite(db: Database, table: Table, changes: Mapping[str, str], where: str) -> None:
     """Write the rows that meet a condition again, some columns of them changed to what an expression says."""
     columns = ", ".join({**changes, "ver": f"toUInt64({now()})"}.get(name, name) for name in table.names)
-    # A reader that asks at once is to see it; and what is not yet everywhere could be overtaken.
     db.execute(
         f"INSERT INTO {table.name} ({', '.join(table.names)}) SELECT {columns} FROM {table.name} FINAL WHERE {where}",
-        {"insert_distributed_sync": 1} if db.cluster is not None else {},
+        at_once(db),
     )
 
 
