@@ -21,6 +21,7 @@ from monitor.store.clickhouse.pieces import AS_ITS_PLACE, BEGIN, Codec, Piece, f
 from monitor.store.clickhouse.recalling import content
 from monitor.store.clickhouse.rows import Row
 from monitor.store.clickhouse.schema import PIECE, SAID
+from monitor.store.clickhouse.tables import write
 from monitor.store.history.batch import leading_instructions
 from monitor.store.history.memory import Remembered
 from monitor.store.history.pieces import Said, find
@@ -84,9 +85,8 @@ class History:
                 rows.append(row._replace(chain=name, said_key=row.key))
             try:
                 # A round that says where it ends comes after the pieces that lead there.
-                if pieces:
-                    self._connection.insert(PIECE.name, PIECE.names, pieces)
-                self._connection.insert(SAID.name, SAID.names, said)
+                write(self._connection, PIECE, pieces)
+                write(self._connection, SAID, said)
             except BaseException:
                 self._forget()
                 raise

@@ -158,7 +158,7 @@ class Names:
         """Sessions with rounds whose id is known to be another session's: two nodes wrote at the same moment."""
         found = ask(
             self._db,
-            "SELECT name, session FROM name FINAL WHERE gone = 0 AND said = 0 AND name IN "
+            "SELECT name, session FROM name FINAL WHERE gone = 0 AND said = 0 AND name GLOBAL IN "
             f"(SELECT session FROM round FINAL WHERE state IN ({COUNTS}, {PRUNED}))",
         )
         return dict(found)

@@ -173,6 +173,12 @@ class State:
         found = self.some(kind, f"{self._mine} AND id IN {among(ids)}")
         self.write([(kind, id_, None) for _, id_, _ in found], self.node)
 
+    def forget_files(self, files: Sequence[bytes]) -> None:
+        """Forget how far this node read some files, and what it noted of their records."""
+        self.forget("checkpoint", files)
+        for file in files:
+            self.forget("occurrence", [_place(file, key) for key in self.occurrences(file)])
+
 
 def _place(file: bytes, key: bytes) -> bytes:
     """Where the occurrences of a record in a file stand."""

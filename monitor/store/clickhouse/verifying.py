@@ -27,7 +27,7 @@ def verify(db: Database, names: Names) -> list[str]:
         f"witness {bytes(key).hex()}: stands behind round {bytes(counted).hex()}, which does not count"
         for key, counted in ask(
             db,
-            f"SELECT key, counted_key FROM witness FINAL WHERE state = {COUNTS} AND (counted_rid, counted_key) NOT IN "
+            f"SELECT key, counted_key FROM witness FINAL WHERE state = {COUNTS} AND (counted_rid, counted_key) GLOBAL NOT IN "
             f"(SELECT rid, key FROM round FINAL WHERE {_IN_SUMS}) LIMIT {_SOME}",
             ("key", "counted_key"),
         )
@@ -37,7 +37,7 @@ def verify(db: Database, names: Names) -> list[str]:
         for (key,) in ask(
             db,
             f"SELECT key FROM witness FINAL WHERE state = {COUNTS} AND (rid != counted_rid OR key != counted_key) "
-            f"AND (rid, key) IN (SELECT rid, key FROM round FINAL WHERE {_IN_SUMS}) LIMIT {_SOME}",
+            f"AND (rid, key) GLOBAL IN (SELECT rid, key FROM round FINAL WHERE {_IN_SUMS}) LIMIT {_SOME}",
             ("key",),
         )
     ]
