@@ -1,4 +1,4 @@
-"""Who is told of a budget, once: messages that wait in the store go out, beside ingestion and never in its way."""
+"""Who is told of a budget or of a silent meter, once: messages go out beside ingestion and never in its way."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 from pydantic import SecretStr
 
+from monitor.access import private
 from monitor.answers.budgets import describe
+from monitor.answers.quality import Meter, meters
 from monitor.budgets import WHOLE, BudgetBook
-from monitor.config import BudgetSettings
+from monitor.config import AlertSettings, BudgetSettings
 from monitor.store.base import Delivery, Store
 
 log = logging.getLogger("monitor.alerts")
@@ -26,6 +29,12 @@ _COMMAND_S = 30
 _WEBHOOK_S = 15
 #: Without news the store is looked at this often: a try may be due.
 _LOOK_S = 30.0
+#: Meters are looked at this often, and a channel that can't be told of a silent one is tried so many times.
+_METERS_LOOK_S = 300.0
+_METERS_TRIES = 8
+_TITLES = {"higress": "The gateway's log is", "openclaw": "OpenClaw's transcripts are"}
+#: The file of the data directory that knows which silences were told.
+SILENCES = "silences.json"
 
 Link = Callable[[str], str]
 
@@ -47,19 +56,25 @@ class Teller:
     """A thread that sends what waits. Whoever was told is written down in the store, so a restart repeats nothing."""
 
     def __init__(
-        self, store: Store, settings: Sequence[BudgetSettings], book: BudgetBook, link: Link | None = None
+        self,
+        store: Store,
+        settings: Sequence[BudgetSettings],
+        book: BudgetBook,
+        link: Link | None = None,
+        watch: MeterWatch | None = None,
     ) -> None:
         self._store = store
         self._settings = {budget.name: budget for budget in settings}
         self._book = book
         self._link = link
+        self._watch = watch
         self._stop = threading.Event()
         self._news = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to send, with what was left over."""
-        if self._settings:
+        if self._settings or self._watch is not None:
             self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
             self._thread.start()
 
@@ -81,9 +96,11 @@ class Teller:
             self._news.clear()
             last = self._stop.is_set()
             try:
-                wait = self.send_due()
+                wait = self.send_due() if self._settings else _LOOK_S
+                if self._watch is not None:
+                    self._watch.look_if_due()
             except Exception as error:  # the store may be busy or full; the next look tries again
-                log.warning("messages about budgets can't be looked up: %s", error)
+                log.warning("what is to be told can't be looked up: %s", error)
                 wait = _LOOK_S
 
     def send_due(self) -> float:
@@ -94,8 +111,7 @@ class Teller:
             try:
                 self._send(delivery)
             except Exception as failure:
-                # What a channel's own code raises may hold its address: only its kind is told.
-                error = str(failure) if isinstance(failure, NotDelivered) else type(failure).__name__
+                error = _words(failure)
                 if getattr(failure, "hope", True) and delivery.tries < len(RETRY_AFTER_S):
                     again = _now_ms() + RETRY_AFTER_S[delivery.tries] * 1000
                     wait = min(wait, RETRY_AFTER_S[delivery.tries])
@@ -135,7 +151,126 @@ class Teller:
         return facts
 
 
+class MeterWatch:
+    """Tells of a meter that fell silent while the other runs, once a silence, and when it is back.
+
+    What was told is kept in a file of the data directory, so that a restart repeats nothing.
+    """
+
+    def __init__(
+        self, store: Store, kinds: Collection[str], settings: AlertSettings, folder: Path, caught_up: Callable[[], bool]
+    ) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._settings = settings
+        self._file = folder / SILENCES
+        self._caught_up = caught_up
+        self._next_look = 0.0
+
+    def look_if_due(self) -> None:
+        """Look again, if the last look is some minutes ago and everything that there is was read."""
+        now = time.monotonic()
+        if now >= self._next_look and self._caught_up():
+            # A log that waits to be read is no silence.
+            self._next_look = now + _METERS_LOOK_S
+            self.look(_now_ms())
+
+    def look(self, now: int) -> None:
+        """Tell what is to be told at this moment, and write down who was."""
+        kept = silences(self._file.parent)
+        known_before = msgspec.json.encode(kept)
+        over: list[tuple[Meter, Silence]] = []
+        for meter in meters(self._store, self._kinds, now, self._settings.silent_minutes * 60_000):
+            known = kept.get(meter.kind)
+            # What arrives late of the time before is no end of a silence.
+            spoke = known is not None and meter.last is not None and meter.last > known.at
+            if meter.silent is not None and (known is None or spoke):
+                kept[meter.kind] = Silence(at=now, text=meter.words, waiting=dict.fromkeys(self._settings.channels, 0))
+            elif known is not None and meter.silent is None and spoke:
+                over.append((meter, kept.pop(meter.kind)))
+        # Before anybody is told: what can't be written down would be told again and again.
+        self._keep(kept, known_before)
+        for meter, silence in over:
+            self._all_well(meter, silence)
+        known_before = msgspec.json.encode(kept)
+        for kind, silence in kept.items():
+            self._tell(kind, silence)
+        self._keep(kept, known_before)
+
+    def _keep(self, kept: dict[str, Silence], before: bytes) -> None:
+        now = msgspec.json.encode(kept)
+        if now != before:
+            private.write(self._file, now)
+
+    def _tell(self, kind: str, silence: Silence) -> None:
+        for channel, tries in list(silence.waiting.items()):
+            try:
+                _tell(self._settings.channels.get(channel), f"{_TITLES[kind]} silent", silence.text, "failure")
+            except Exception as failure:
+                error = _words(failure)
+                again = getattr(failure, "hope", True) and tries + 1 < _METERS_TRIES
+                log.warning("%s could not be told of a silent meter (%s)", channel, error)
+                silence.failed[channel] = error
+                silence.waiting[channel] = tries + 1
+                if not again:
+                    del silence.waiting[channel]
+                continue
+            silence.failed.pop(channel, None)
+            del silence.waiting[channel]
+            silence.sent.append(channel)
+
+    def _all_well(self, meter: Meter, silence: Silence) -> None:
+        """Tell whoever heard of the silence that it is over; tried once, as nothing has to be done any more."""
+        for channel in silence.sent:
+            try:
+                text = f"{meter.title}: calls come in again since the silence that was told."
+                _tell(self._settings.channels.get(channel), f"{_TITLES[meter.kind]} back", text, "success")
+            except Exception as failure:
+                log.warning("%s could not be told that a meter is back (%s)", channel, _words(failure))
+
+
+class Silence(msgspec.Struct):
+    """A silence, and who was told of it."""
+
+    at: int
+    text: str
+    #: Channels that are to be told, and how often that was tried.
+    waiting: dict[str, int] = {}
+    sent: list[str] = []
+    #: Why the last try failed.
+    failed: dict[str, str] = {}
+
+
+def silences(folder: Path) -> dict[str, Silence]:
+    """The silences of meters that a data directory knows of; a file that can't be read is as none."""
+    try:
+        return msgspec.json.decode((folder / SILENCES).read_bytes(), type=dict[str, Silence])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def untold_silences(folder: Path) -> list[str]:
+    """Channels that could not be told of a silent meter, in words."""
+    return [
+        f"silent meter: {channel} could not be told: {error}. See `[alerts] notify` in the configuration."
+        for silence in silences(folder).values()
+        for channel, error in silence.failed.items()
+    ]
+
+
 def _notify(url: SecretStr | None, facts: Mapping[str, Any]) -> None:
+    """Tell a channel of a budget."""
+    exceeded = bool(facts["exceeded"])
+    body = [str(facts.get("text", ""))]
+    if facts.get("unpriced_rounds"):
+        body.append(f"{facts['unpriced_rounds']} rounds have no price and are not counted.")
+    if facts.get("url"):
+        body.append(str(facts["url"]))
+    title = f"Budget {facts['budget']} {'is used up' if exceeded else 'is running out'}"
+    _tell(url, title, "\n".join(body), "failure" if exceeded else "warning")
+
+
+def _tell(url: SecretStr | None, title: str, body: str, kind: Literal["success", "warning", "failure"]) -> None:
     """Through Apprise, which knows Discord, Slack, Telegram, WeCom, DingTalk, Feishu, e-mail and many more."""
     if url is None:
         raise NobodyThere("this channel is not configured any more")
@@ -148,18 +283,7 @@ def _notify(url: SecretStr | None, facts: Mapping[str, Any]) -> None:
     with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
         if not channel.add(secret):
             raise NobodyThere("its address is none that Apprise understands")
-        exceeded = bool(facts["exceeded"])
-        body = [str(facts.get("text", ""))]
-        if facts.get("unpriced_rounds"):
-            body.append(f"{facts['unpriced_rounds']} rounds have no price and are not counted.")
-        if facts.get("url"):
-            body.append(str(facts["url"]))
-        arrived = channel.notify(
-            title=f"Budget {facts['budget']} {'is used up' if exceeded else 'is running out'}",
-            body="\n".join(body),
-            notify_type=apprise.NotifyType.FAILURE if exceeded else apprise.NotifyType.WARNING,
-        )
-        if not arrived:
+        if not channel.notify(title=title, body=body, notify_type=apprise.NotifyType(kind)):
             raise NotDelivered(_without_secrets(said.getvalue(), secret) or "the service did not take it")
 
 
@@ -191,6 +315,11 @@ def _run_command(command: Sequence[str], facts: Mapping[str, Any]) -> None:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise NotDelivered(f"{command[0]} ended with {done.returncode}{f': {said[-1][:200]}' if said else ''}")
+
+
+def _words(failure: Exception) -> str:
+    """Why a message did not arrive. What a channel's own code raises may hold its address: only its kind is told."""
+    return str(failure) if isinstance(failure, NotDelivered) else type(failure).__name__
 
 
 def _without_secrets(text: str, secret: str) -> str:

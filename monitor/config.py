@@ -257,6 +257,29 @@ class ExceededSettings(_Section):
         return value
 
 
+def _by_kind(addresses: list[SecretStr]) -> dict[str, SecretStr]:
+    """Addresses by names without secrets: ``discord``, ``slack``, ``discord 2``."""
+    found: dict[str, SecretStr] = {}
+    for url in addresses:
+        kind = url.get_secret_value().partition(":")[0].lower() or "?"
+        number = sum(name.partition(" ")[0] == kind for name in found) + 1
+        found[kind if number == 1 else f"{kind} {number}"] = url
+    return found
+
+
+class AlertSettings(_Section):
+    """Who is told of what is wrong with the meters themselves."""
+
+    notify: list[SecretStr] = []
+    #: A meter is silent when it has no call for so long while the other has some.
+    silent_minutes: int = Field(default=30, ge=5, le=720)
+
+    @property
+    def channels(self) -> dict[str, SecretStr]:
+        """The addresses to notify by names without secrets."""
+        return _by_kind(self.notify)
+
+
 #: Ten times a limit is passed by a mistake; more than that was meant as per cent.
 _MOST_SHARE = 10
 
@@ -295,13 +318,8 @@ class BudgetSettings(_Section):
 
     @property
     def channels(self) -> dict[str, SecretStr]:
-        """The addresses to notify by names without secrets: ``discord``, ``slack``, ``discord 2``."""
-        found: dict[str, SecretStr] = {}
-        for url in self.notify:
-            kind = url.get_secret_value().partition(":")[0].lower() or "?"
-            number = sum(name.partition(" ")[0] == kind for name in found) + 1
-            found[kind if number == 1 else f"{kind} {number}"] = url
-        return found
+        """The addresses to notify by names without secrets."""
+        return _by_kind(self.notify)
 
     def budget(self) -> Budget:
         """The budget without its secrets."""
@@ -361,6 +379,7 @@ class Settings(BaseSettings):
     store: str | None = None
     fleet: FleetSettings = FleetSettings()
     budgets: list[BudgetSettings] = []
+    alerts: AlertSettings = AlertSettings()
 
     @field_validator("budgets")
     @classmethod

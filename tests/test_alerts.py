@@ -17,15 +17,16 @@ from typing import Any
 import pytest
 
 from monitor import alerts
-from monitor.alerts import RETRY_AFTER_S, Teller
+from monitor.alerts import RETRY_AFTER_S, MeterWatch, Teller, untold_silences
 from monitor.budgets import BudgetBook
-from monitor.config import BudgetSettings
+from monitor.config import AlertSettings, BudgetSettings
 from monitor.prices.money import Cost
-from monitor.rounds import Usage
-from monitor.store.base import Batch
+from monitor.rounds import Round, Usage
+from monitor.store.base import Batch, PricedRound
 from monitor.store.sqlite import SqliteStore
 from tests.answers.made import made
-from tests.helpers import wait_for
+from tests.helpers import end, run, start, wait_for
+from tests.openclaw import Database, answered, header, logged
 from tests.receiver import Receiver
 
 
@@ -183,3 +184,156 @@ def test_a_call_that_two_sources_saw_fires_nothing_by_being_counted_twice(tmp_pa
         store.add(Batch(rounds=[made(2, Cost("unpriced"), source="usage", **seen)]))
         assert sum(part.tokens for part in store.budget_sums("team")) == 60
         assert store.alerts() == []
+
+
+# -- silent meters ---------------------------------------------------------------------------------
+
+
+MINUTE = 60_000
+NOW = 1_795_294_800_000
+
+
+class Meters:
+    """A store that two meters tell of calls, and who watches them."""
+
+    def __init__(self, folder: Path, *notify: str, minutes: int = 30) -> None:
+        self.folder = folder
+        self.settings = AlertSettings.model_validate({"notify": list(notify), "silent_minutes": minutes})
+        self.read = True
+        self._number = 0
+
+    def called(self, kind: str, *minutes: int) -> None:
+        """`kind` tells of calls that began so many minutes after NOW."""
+        rounds = []
+        for at in minutes:
+            self._number += 1
+            key = self._number.to_bytes(16, "big")
+            rounds.append(PricedRound(Round(key=key, source=kind, started_at=NOW + at * MINUTE), Cost("none")))
+        with closing(SqliteStore(self.folder)) as store:
+            store.add(Batch(rounds=rounds))
+
+    def look(self, minute: int, *, kinds: tuple[str, ...] = ("higress", "openclaw")) -> None:
+        """Look after so many minutes, as a process that has just been started."""
+        with closing(SqliteStore(self.folder)) as store:
+            MeterWatch(store, kinds, self.settings, self.folder, lambda: self.read).look(NOW + minute * MINUTE)
+
+
+def told(receiver: Receiver) -> list[tuple[str, str]]:
+    return [(body["title"], body["type"]) for _, body in receiver.got]
+
+
+def test_a_silence_is_told_once_also_after_a_restart_and_so_is_its_end(tmp_path: Path, receiver: Receiver) -> None:
+    found = Meters(tmp_path, f"json://localhost:{receiver.port}/told")
+    found.called("higress", 0)
+    found.called("openclaw", 0, 5, 10, 15, 20, 25)
+    found.look(26)
+    assert told(receiver) == []
+    found.called("openclaw", 31)
+    found.look(32)
+    found.look(37)
+    found.called("openclaw", 60, 90)
+    found.look(1000)
+    assert told(receiver) == [("The gateway's log is silent", "failure")]
+    assert "no call since 2026-11-21T21:00:00Z, while OpenClaw's transcripts had 6" in receiver.got[0][1]["message"]
+    # A line of before that comes late ends nothing.
+    found.called("higress", 3)
+    found.look(1005)
+    assert len(receiver.got) == 1
+    found.called("higress", 1010)
+    found.look(1011)
+    found.look(1012)
+    assert told(receiver)[1:] == [("The gateway's log is back", "success")]
+    found.called("openclaw", *range(1020, 1100, 10))
+    found.look(1100)
+    assert told(receiver)[2:] == [("The gateway's log is silent", "failure")]
+
+
+def test_transcripts_that_nobody_writes_any_more_are_told(tmp_path: Path, receiver: Receiver) -> None:
+    found = Meters(tmp_path, f"json://localhost:{receiver.port}/told", minutes=60)
+    found.called("openclaw", 0)
+    found.called("higress", 0, 10, 20, 30, 40, 59)
+    found.look(60)
+    assert told(receiver) == []
+    found.called("higress", 61)
+    found.look(62)
+    assert told(receiver) == [("OpenClaw's transcripts are silent", "failure")]
+
+
+def test_a_channel_that_was_away_hears_of_a_silence_later(
+    tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.refuse = 1
+    found = Meters(tmp_path, f"json://localhost:{receiver.port}/secret-of-the-channel")
+    found.called("openclaw", *range(0, 60, 10))
+    found.look(60)
+    assert told(receiver) == []
+    [words] = untold_silences(tmp_path)
+    assert "silent meter: json could not be told" in words
+    assert "secret-of-the-channel" not in words + caplog.text
+    found.look(65)
+    found.look(70)
+    assert told(receiver) == [("The gateway's log is silent", "failure")]
+    assert untold_silences(tmp_path) == []
+    assert oct((tmp_path / "silences.json").stat().st_mode & 0o777) == "0o600"
+
+
+def test_an_address_that_is_none_is_not_tried_again(tmp_path: Path) -> None:
+    found = Meters(tmp_path, "nonsense://x")
+    found.called("openclaw", *range(0, 60, 10))
+    found.look(60)
+    [words] = untold_silences(tmp_path)
+    assert "none that Apprise understands" in words
+    before = (tmp_path / "silences.json").read_bytes()
+    found.look(65)
+    assert (tmp_path / "silences.json").read_bytes() == before
+
+
+def test_who_follows_one_meter_hears_of_no_silence(tmp_path: Path, receiver: Receiver) -> None:
+    found = Meters(tmp_path, f"json://localhost:{receiver.port}/told")
+    found.called("openclaw", *range(0, 60, 10))
+    found.look(60, kinds=("openclaw", "usage"))
+    assert told(receiver) == []
+
+
+def test_a_log_that_waits_to_be_read_is_no_silence(tmp_path: Path, receiver: Receiver) -> None:
+    found = Meters(tmp_path, f"json://localhost:{receiver.port}/told")
+    found.read = False
+    now = datetime.now(UTC).timestamp() * 1000
+    found.called("openclaw", *(int((now - NOW) / MINUTE) - ago for ago in range(0, 60, 10)))
+    with closing(SqliteStore(tmp_path)) as store:
+        watch = MeterWatch(store, ("higress", "openclaw"), found.settings, tmp_path, lambda: found.read)
+        watch.look_if_due()
+        assert told(receiver) == []
+        found.read = True
+        watch.look_if_due()
+        watch.look_if_due()
+    assert told(receiver) == [("The gateway's log is silent", "failure")]
+
+
+@pytest.mark.parametrize("follow", [True, False], ids=["daemon", "cron"])
+def test_a_process_that_reads_tells_of_a_silent_meter(tmp_path: Path, receiver: Receiver, follow: bool) -> None:
+    begin = round(datetime.now(UTC).timestamp() * 1000) - 3_600_000
+    openclaw = Database(tmp_path / "state")
+    openclaw.name("an-id", "agent:main:main")
+    openclaw.write("an-id", header("an-id", begin), *(answered(f"a{n}", begin + n * 10 * MINUTE) for n in range(6)))
+    openclaw.close()
+    (tmp_path / "access.log").write_bytes(logged("chatcmpl-z", begin - MINUTE))
+    config = tmp_path / "settings.toml"
+    config.write_text(
+        f'[alerts]\nnotify = ["json://localhost:{receiver.port}/told"]\n'
+        f'[[sources]]\nkind = "openclaw"\npath = "{tmp_path / "state"}"\n'
+        f'[[sources]]\nkind = "higress"\npath = "{tmp_path / "access.log"}"\n'
+    )
+    options = ("--config", config, "--data-dir", tmp_path / "data")
+    if follow:
+        process = start("ingest", *options)
+        try:
+            wait_for("the silence is told", lambda: receiver.got)
+        finally:
+            end([process])
+    else:
+        run("ingest", "--once", *options)
+        run("ingest", "--once", *options)
+    assert told(receiver) == [("The gateway's log is silent", "failure")]
+    said, _ = run("doctor", *options, code=None)
+    assert "! The gateway's log: no call since" in " ".join(said.split())

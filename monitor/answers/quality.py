@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
+import msgspec
+
 from monitor.answers.base import Asking, rfc3339
+from monitor.store.base import Store
 
 _DAY_MS = 86_400_000
 #: The newest records that are looked at.
 _LOOKED_AT = 5_000
-#: So many calls, over so long a time, are no accident.
-_CALLS, _SPAN_MS = 5, 1_800_000
+#: So many calls of the other, over so long a time, are no accident.
+_CALLS = 5
+SILENT_AFTER_MS = 1_800_000
 _METERS = {
     "higress": (
         "The gateway's log",
@@ -24,23 +28,50 @@ _METERS = {
 }
 
 
-def silent_meters(ask: Asking, kinds: Collection[str], now: int | None = None) -> list[str]:
-    """What to say of a meter without calls while the other has some; nothing where only one is followed."""
+class Meter(msgspec.Struct, frozen=True):
+    """One of the two meters, as it stands."""
+
+    #: The kind of its source.
+    kind: str
+    title: str
+    #: When its newest call of the last day began.
+    last: int | None
+    #: What there is to say when it has fallen silent, and what may be behind that.
+    silent: str | None = None
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """Both in a sentence."""
+        return f"{self.title}: {self.silent}: {self.why}. `session-monitor reconcile` shows them."
+
+
+def meters(store: Store, kinds: Collection[str], now: int, after_ms: int = SILENT_AFTER_MS) -> list[Meter]:
+    """Both meters, or none where only one is followed.
+
+    A meter is silent after `after_ms` in which it has no call and the other one has some.
+    """
     if not _METERS.keys() <= set(kinds):
         return []
-    now = time.time_ns() // 1_000_000 if now is None else now
-    told = ask.store.testimonies(now - _DAY_MS, limit=_LOOKED_AT)
+    told = store.testimonies(now - _DAY_MS, limit=_LOOKED_AT)
     starts = {kind: [one.started_at for one in told if one.source == kind] for kind in _METERS}
     found = []
-    for silent, running in (("higress", "openclaw"), ("openclaw", "higress")):
-        last = max(starts[silent], default=None)
-        since = [at for at in starts[running] if last is None or at > last]
+    for kind, other in (("higress", "openclaw"), ("openclaw", "higress")):
+        last = max(starts[kind], default=None)
+        since = [at for at in starts[other] if last is None or at > last]
         begin = min(since, default=0) if last is None else last
-        if len(since) >= _CALLS and max(since) - begin >= _SPAN_MS:
+        silent = None
+        title, why = _METERS[kind]
+        if len(since) >= _CALLS and max(since) - begin >= after_ms:
             when = "for a day" if last is None else f"since {rfc3339(last)}"
-            name, why = _METERS[silent]
-            found.append(
-                f"{name}: no call {when}, while {_METERS[running][0]} had {len(since):,}: {why}. "
-                "`session-monitor reconcile` shows them."
-            )
+            if last is None and len(told) >= _LOOKED_AT:
+                when = f"since {rfc3339(begin)} at least"
+            silent = f"no call {when}, while {_METERS[other][0]} had {len(since):,}"
+        found.append(Meter(kind, title, last, silent, why))
     return found
+
+
+def silent_meters(ask: Asking, kinds: Collection[str], now: int | None = None) -> list[str]:
+    """What to say of a meter without calls while the other has some; nothing where only one is followed."""
+    now = time.time_ns() // 1_000_000 if now is None else now
+    return [meter.words for meter in meters(ask.store, kinds, now) if meter.silent is not None]

@@ -284,11 +284,6 @@ class Runtime:
         keep_content = content != "none"
         writer = self.stores.writing(keep_content=keep_content, price_version=catalog.version, budgets=self.book())
         self._writer = writer
-        if self.settings.budgets:
-            from monitor.alerts import Teller  # noqa: PLC0415 - only where somebody is to be told
-
-            self._teller = Teller(writer, self.settings.budgets, self.book(), self.session_link)
-            self._teller.start()
 
         def before_pass() -> None:
             if catalog.refresh():
@@ -316,7 +311,24 @@ class Runtime:
             redactor=Redactor() if content == "redacted" else None,
             refresh_interval=self._refresh_interval,
         )
+        self._begin_telling(writer, [source.kind for source in configured])
         return self._ingester
+
+    def _begin_telling(self, writer: Store, kinds: Sequence[str]) -> None:
+        """Begin to send what somebody is to be told of, where anybody is."""
+        alerts = self.settings.alerts
+        if not (self.settings.budgets or alerts.notify):
+            return
+        from monitor.alerts import MeterWatch, Teller  # noqa: PLC0415 - only where somebody is to be told
+
+        watch = MeterWatch(writer, kinds, alerts, self.folder, self._has_read_all) if alerts.notify else None
+        self._teller = Teller(writer, self.settings.budgets, self.book(), self.session_link, watch)
+        self._teller.start()
+
+    def _has_read_all(self) -> bool:
+        """Whether this process has read all that its sources had when it last looked."""
+        states = () if self._ingester is None else self._ingester.states
+        return bool(states) and not any(state.pending_bytes for state in states)
 
     def _spool(self, store: Store, log: Path) -> Spool | None:
         folder = self.settings.retention.archive
@@ -334,12 +346,12 @@ class Runtime:
         return any(sealed) or (self._retention is not None and self._retention.step())
 
     def _close_ingester(self) -> None:
-        self._ingester = self._retention = None
-        while self._spools:
-            self._spools.pop().close()
         if self._teller is not None:
             self._teller.stop()
             self._teller = None
+        self._ingester = self._retention = None
+        while self._spools:
+            self._spools.pop().close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -405,10 +417,18 @@ class Runtime:
                 *(self._live.catalog.warnings if self._live is not None else ()),
                 *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
                 *failed_channels(self.store.alerts()),
+                *self._untold_silences(),
             ),
             notes=(*notes, *self._unread_transcripts(), *self._stale_prices()),
             version=__version__,
         )
+
+    def _untold_silences(self) -> list[str]:
+        if not self.settings.alerts.notify:
+            return []
+        from monitor.alerts import untold_silences  # noqa: PLC0415 - only where somebody is to be told
+
+        return untold_silences(self.folder)
 
     def _unread_transcripts(self) -> list[str]:
         read = {source.path for source in self.sources() if source.kind == "openclaw"}

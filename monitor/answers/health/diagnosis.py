@@ -12,6 +12,7 @@ from monitor.answers.base import Asking, Part, added, rfc3339
 from monitor.answers.health.report import SourceHealth, SourceReport, facts
 from monitor.answers.health.standing import Place, Standing
 from monitor.answers.health.times import DAYS, gaps
+from monitor.answers.quality import meters
 from monitor.store.base import Feed
 
 _DAY_MS = 86_400_000
@@ -70,6 +71,7 @@ def diagnosis(ask: Asking, standing: Standing, place: Place, *, now_ms: int | No
         *_of_place(place),
         *_of_sources(standing, report),
         *_of_names(standing, report, by_header, by_text),
+        *_of_meters(ask, standing, now),
         *_of_prices(report["unpriced_models"]),
         *_of_times(ask, now),
         *_of_lost_files(ask, now),
@@ -200,6 +202,14 @@ def _of_names(standing: Standing, report: dict[str, object], by_header: int, by_
             "the surer way is a header: set session_id_header of Higress' ai-statistics plugin to the one that your "
             "client sends (OpenClaw: x-session-affinity, with compat.sendSessionAffinityHeaders)",
         )
+
+
+def _of_meters(ask: Asking, standing: Standing, now: int) -> Iterator[Finding]:
+    for meter in meters(ask.store, [source.kind for source in standing.sources], now):
+        if meter.silent is not None:
+            # Without the log nobody counts what is billed; transcripts are silent also while OpenClaw only rests.
+            severity = _problem if meter.kind == "higress" else _hint
+            yield severity(meter.title, meter.silent, f"{meter.why}; `session-monitor reconcile` shows the calls")
 
 
 def _of_prices(models: object) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ def money(cost: Money | None, digits: int = 4) -> Markup:
     for currency, value in cost.items():
         exact = f"{Decimal(str(value)):f}"
         places = digits
-        while value and places < 9 and not f"{value:.{places}f}".strip("0."):
+        while value and places < 9 and not f"{value:.{places}f}".strip("-0."):
             places += 1
         shown = f"{value:,.{places}f}"
         text = f"{_SIGNS[currency]}{shown}" if currency in _SIGNS else f"{currency} {shown}"

@@ -15,6 +15,7 @@ from monitor.answers import budgets, comparison, health, overview, prices, sessi
 from monitor.answers.anomalies.find import find_anomalies
 from monitor.answers.base import Asking
 from monitor.answers.errors import NotFound
+from monitor.answers.reconcile import reconcile
 from monitor.answers.rounds import INCLUDABLE, get_round, rounds_of
 from monitor.faces.web import conversation
 from monitor.faces.web.asked import answered, choice
@@ -41,6 +42,9 @@ _TABLE_ROWS = 8
 #: What is unusual is looked for in so many days.
 _LOOK_BACK = (1, 7, 30)
 _MOST_ANOMALIES = 50
+#: Meters are compared over so many days; the first unless another is picked.
+_COMPARED = (7, 1, 30, 366)
+_MOST_DIFFERENCES = 100
 _MOST_CHOICES = 200
 _PAGE_SESSIONS = 20
 _PAGE_ROUNDS = 50
@@ -63,6 +67,7 @@ def routes(runtime: Runtime) -> list[BaseRoute]:
         "/models": site.models,
         "/compare": site.compare,
         "/anomalies": site.anomalies,
+        "/reconcile": site.reconcile,
         "/sources": site.sources,
         "/budgets": site.budgets,
     }
@@ -286,6 +291,16 @@ class _Site:
         def question(ask: Asking) -> Response:
             found = find_anomalies(ask, self._runtime.catalog, days, limit=_MOST_ANOMALIES)
             return self._pages.page(request, "anomalies.html", ask, days=days, choices=_LOOK_BACK, found=found)
+
+        return await self._answer(question)
+
+    async def reconcile(self, request: Request) -> Response:
+        """What the gateway saw against what OpenClaw wrote down, and why they differ."""
+        days = int(choice(request, "days", tuple(map(str, _COMPARED))))
+
+        def question(ask: Asking) -> Response:
+            found = reconcile(ask, days=days, limit=_MOST_DIFFERENCES)
+            return self._pages.page(request, "reconcile.html", ask, days=days, choices=sorted(_COMPARED), found=found)
 
         return await self._answer(question)
 

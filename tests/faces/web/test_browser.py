@@ -256,7 +256,8 @@ def _brightness(colour: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/models", "/compare", "/anomalies", "/sources", "/budgets", "/session", "/session/round"]
+    "path",
+    ["/", "/models", "/compare", "/anomalies", "/reconcile", "/sources", "/budgets", "/session", "/session/round"],
 )
 def test_nothing_is_wider_than_a_small_phone(site: Site, opened: Opener, path: str) -> None:
     query: dict[str, object] = {"id": SAMPLE, "round": 5} if path.startswith("/session") else {}
@@ -300,6 +301,7 @@ def test_axe_finds_nothing_that_keeps_people_out(site: Site, opened: Opener, vie
         ("/models", {}),
         ("/compare", {"id": SAMPLE}),
         ("/anomalies", {"days": 30}),
+        ("/reconcile", {"days": 366}),
         ("/sources", {}),
         ("/budgets", {}),
     ]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from markupsafe import escape
@@ -12,16 +15,19 @@ from starlette.requests import Request
 from monitor.faces.web.rendering import here, link
 from monitor.faces.web.words import LANGUAGES, negotiated
 from monitor.samples import Expected
+from tests.faces.place import Place
 from tests.faces.web import site as made
+from tests.faces.web.served import daemon
 from tests.faces.web.site import EVIL, LONG, LONG_ROUNDS, MARKUP, SAMPLE, TALK, Site
 from tests.helpers import wait_for
+from tests.openclaw import Database, answered, header, logged
 from tools import vendor
 
 _TEMPLATES = Path("monitor/faces/web/templates")
 #: The others are shown before it is known who asks, in both languages at once, or are somebody else's program.
 _PAGE_TEMPLATES = [path for path in _TEMPLATES.iterdir() if path.name not in ("login.html", "api.html")]
 _STATIC = Path("monitor/faces/web/static")
-_PAGES = ("/", "/models", "/compare", "/anomalies", "/sources", "/budgets")
+_PAGES = ("/", "/models", "/compare", "/anomalies", "/reconcile", "/sources", "/budgets")
 
 pytestmark = pytest.mark.xdist_group("pages")
 
@@ -215,6 +221,47 @@ def test_what_is_unusual_says_why_and_leads_to_it(site: Site) -> None:
     for row in told.get("rows", [])[:20]:
         assert str(escape(row["why"])) in html
     assert "data-live-part" not in html
+
+
+def test_two_meters_are_compared_and_each_difference_leads_to_its_rounds(tmp_path: Path) -> None:
+    log, state, key = tmp_path / "access.log", tmp_path / "openclaw", "agent:main:main"
+    begin = time.time_ns() // 1_000_000 - 2 * 3_600_000
+    openclaw = Database(state)
+    openclaw.name("an-id", key)
+    # The gateway saw the first, and another one that nobody wrote down; the second went past it.
+    log.write_bytes(logged("chatcmpl-a1", begin, session="an-id") + logged("chatcmpl-x", begin + 500, session="an-id"))
+    openclaw.write("an-id", header("an-id", begin), answered("a1", begin), answered("a2", begin + 1000, input_=70))
+    with daemon(Place(tmp_path, log, tmp_path / "data", Expected()), "--log-path", str(state)) as served:
+        site = Site(served.base, log, Expected())
+
+        def told() -> Any:
+            found = site.get("/api/reconcile").json()
+            return found if found["gateway"]["rounds"] == found["transcripts"]["rounds"] == 2 else None
+
+        answer = wait_for("both are read", told)
+        html = site.get("/reconcile").text
+        chinese = site.get("/reconcile", {"accept-language": "zh-CN"}, days=30).text
+        assert site.get("/reconcile", days=8).status_code == 400
+        rounds = [id_ for row in answer["rows"] for one in row["findings"] for id_ in one["round_ids"]]
+        pages = [site.get("/session/round", round_id=id_).text for id_ in rounds]
+    openclaw.close()
+    assert [one["cause"] for row in answer["rows"] for one in row["findings"]] == ["unrecorded", "bypassed_or_lost"]
+    for id_ in rounds:
+        assert f'href="/session/round?round_id={id_}"' in html
+    assert len(pages) == 2
+    assert all(key in page for page in pages)
+    assert f'href="/session?id={quote(key, safe="")}"' in html
+    assert "Transcripts only" in html
+    assert str(escape(answer["causes"]["unrecorded"])) in html
+    assert 'aria-current="page">Reconcile' in html
+    assert "仅会话记录" in chinese
+    assert "OpenClaw 认识这个会话" in chinese
+    assert 'aria-current="true">30' in chinese
+
+
+def test_without_transcripts_the_meters_page_says_how_to_follow_them(site: Site) -> None:
+    html = site.get("/reconcile", days=366).text
+    assert "Only the gateway was read" in html
 
 
 def test_sources_say_what_was_skipped_and_why(site: Site) -> None:

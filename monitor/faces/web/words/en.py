@@ -1,5 +1,7 @@
 """What the pages say in English. A value may hold markup and ``{names}``; what is filled in is escaped."""
 
+from monitor.answers.reconcile.causes import CAUSES
+
 WORDS = {
     # Frame
     "product": "Agent Session Monitor",
@@ -304,6 +306,47 @@ WORDS = {
     "anomalies.kind.runaway_session": "A session runs away",
     "anomalies.kind.growing_context": "The context keeps growing",
     "anomalies.kind.cache_miss": "Cache missed",
+    # Two meters
+    "reconcile": "Reconcile",
+    "reconcile.intro": (
+        "What the gateway’s log counted against what OpenClaw wrote into its "
+        "transcripts. A call that both saw counts once."
+    ),
+    "reconcile.meters": "What each meter saw",
+    "reconcile.meter": "Meter",
+    "reconcile.gateway": "Gateway",
+    "reconcile.transcripts": "Transcripts",
+    "reconcile.reported": "Cost by OpenClaw",
+    "reconcile.joined": "Seen by both: {ids} by response id, {counts} by model, time and counts, {time} by time.",
+    "reconcile.differences": "Where they differ",
+    "reconcile.less": "Of calls that both saw, the figures are the gateway’s less the transcripts’.",
+    "reconcile.none": "Both meters agree on every call.",
+    "reconcile.guessed": "session guessed",
+    "reconcile.round": "Round {number} of these",
+    "reconcile.kind": "Seen by",
+    "reconcile.kind.gateway_only": "Gateway only",
+    "reconcile.kind.transcript_only": "Transcripts only",
+    "reconcile.kind.counts_differ": "Counts differ",
+    "reconcile.kind.cost_differs": "Costs differ",
+    "reconcile.cause": "Likely cause",
+    "reconcile.causes": "What the causes mean",
+    "reconcile.cause.compaction": "Compaction",
+    "reconcile.cause.retry": "Retry",
+    "reconcile.cause.unrecorded": "Not written down",
+    "reconcile.cause.no_session": "No session",
+    "reconcile.cause.other_program": "Another program",
+    "reconcile.cause.no_transcripts": "No transcripts read",
+    "reconcile.cause.failed": "Failed",
+    "reconcile.cause.no_gateway": "No log read",
+    "reconcile.cause.bypassed": "Past the gateway",
+    "reconcile.cause.log_lost": "Log lost",
+    "reconcile.cause.bypassed_or_lost": "Past the gateway, or lost",
+    "reconcile.cause.upper_bound": "Upper bound",
+    "reconcile.cause.gateway_lost_counts": "Gateway has no counts",
+    "reconcile.cause.transcript_lost_counts": "Transcript has no counts",
+    "reconcile.cause.counted_otherwise": "Counted otherwise",
+    "reconcile.cause.other_price": "Another price",
+    **{f"reconcile.why.{name}": meaning for name, meaning in CAUSES.items()},
     # Budgets
     "budgets.intro": "How much of each budget is used.",
     "budgets.none": "No budgets are configured",
