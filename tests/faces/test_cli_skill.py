@@ -134,13 +134,49 @@ def test_openclaw_gets_entry_and_skill_and_gives_both_back(
     skill = home / ".openclaw" / "skills" / "session-monitor"
     assert (skill / "SKILL.md").read_bytes() == (FIXTURES / "skill" / "SKILL.md").read_bytes()
     assert (skill / "references" / "fields.md").is_file()
+    model = value_at(openclaw.read_text(), ("models", "providers", "higress", "models", 0), Dialect.JSON5)
+    assert model["compat"] == {"sendSessionAffinityHeaders": True}
     assert "session_id_header: x-session-affinity" in said
-    assert "compat.sendSessionAffinityHeaders: true" in said
+    assert "/data/wasmplugins/ai-statistics-1.0.0.yaml" in said
+    assert f"--log-path {home / '.openclaw'}" in said
     assert out.startswith(f"--- {openclaw}\n")
+    again, said = here(capsys, "skill", "install", *LOG)
+    assert again == ""
+    assert "already set up" in said
     here(capsys, "skill", "uninstall", "--yes")
     assert files(home) == before
     _, said = here(capsys, "skill", "uninstall")
     assert "nothing of ours" in said
+
+
+def test_openclaw_can_name_sessions_by_our_plugin(
+    home: Path, openclaw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(home)
+    words = ("--client", "openclaw", "--naming", "plugin", "--provider", "higress")
+    _, said = here(capsys, "skill", "install", "--dry-run", *words)
+    plugin = home / ".openclaw" / "extensions" / "session-monitor"
+    assert f"new: {plugin / 'index.js'}" in said
+    assert files(home) == before
+    _, said = here(capsys, "skill", "install", "--yes", *words)
+    assert "x-openclaw-session-key" in said
+    assert (plugin / "openclaw.plugin.json").is_file()
+    _, said = here(capsys, "skill", "install", "--yes", "--naming", "affinity")
+    assert "remembered in:" in said
+    assert not plugin.exists()
+    _, said = here(capsys, "skill", "install", "--yes", "--naming", "none", "--http", "http://127.0.0.1:8888")
+    assert "session_id_header" in said  # what was set before goes on
+    here(capsys, "skill", "uninstall", "--yes")
+    assert {name: data for name, data in files(home).items() if "backup" not in name} == before
+
+
+def test_openclaw_without_a_higress_is_told_what_is_missing(
+    home: Path, openclaw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    openclaw.write_text("{models: {providers: {gw: {baseUrl: 'http://10.0.0.5/v1', models: [{id: 'm'}]}}}}")
+    _, said = here(capsys, "skill", "install", "--yes")
+    assert "name it with --provider. There are: gw (http://10.0.0.5/v1)" in said
+    assert "This command has set nothing for that" in said
 
 
 def test_openclaws_own_variables_decide_where_its_files_are(
@@ -199,6 +235,8 @@ def test_claude_desktop_has_no_address_to_give(home: Path) -> None:
         (("--client", "cursor", "--http", "http://h/mcp", *LOG), 2, "leave them out"),
         (("--client", "cursor", "--log-path", "-"), 2, "standard input"),
         (("--client", "cursor", "--config", "/nowhere.toml"), 2, "/nowhere.toml"),
+        (("--client", "cursor", "--naming", "plugin"), 2, "--client openclaw"),
+        (("--client", "openclaw", "--provider", "higress"), 2, "has no such entry"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_code(home: Path, words: tuple[str, ...], code: int, said: str) -> None:

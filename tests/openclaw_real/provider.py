@@ -1,7 +1,7 @@
-"""A provider behind a gateway, on loopback: it streams what it was scripted to say, and logs each call as Higress does.
+"""A provider behind a gateway, on loopback: it streams what it was scripted to say, and logs calls as Higress does.
 
-It is both ends at once: the model that OpenClaw talks to, and the gateway whose access log is read. So it knows what was
-sent, and every figure can be held against that.
+It is both ends at once: the model that OpenClaw talks to, and the gateway whose access log is read. So it knows what
+was sent, and every figure can be held against that.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Provider:
                 self.end_headers()
                 self.wfile.write(reply)
 
-            def log_message(self, format: str, *arguments: Any) -> None:
+            def log_message(self, *arguments: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -131,6 +131,53 @@ def test_another_member_added_after_ours_survives(document: Written, name: str) 
     assert value_at(take(both, PATH, Dialect.JSON5), (), Dialect.JSON5) == _with(value, (*PATH[:2], name), [])
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(documents(), min_size=1, max_size=3), st.integers(0, 2))
+def test_an_entry_of_a_list_is_edited_like_any_object(written: list[Written], place: int) -> None:
+    place %= len(written)
+    texts = [text.removeprefix("\ufeff") for text, _ in written]
+    text = "{models: [" + ",\n".join(f"{one}\n" for one in texts) + "]}"
+    path = ("models", place, "compat", "sendSessionAffinityHeaders")
+    edited = put(text, path, True, Dialect.JSON5)
+    models = [value for _, value in written]
+    models[place] = {**models[place], "compat": {"sendSessionAffinityHeaders": True}}
+    assert value_at(edited, (), Dialect.JSON5) == {"models": models}
+    again = take(edited, path, Dialect.JSON5, keep=2)
+    assert _brackets(again) == _brackets(text)
+    if written[place][1]:
+        assert again == text
+
+
+@settings(max_examples=150, deadline=None)
+@given(_array(_scalars))
+@example(('["a", // first\n]', ["a"]))
+@example(("[/* none */]", []))
+def test_what_is_added_to_a_list_can_be_dropped_again(written: Written) -> None:
+    text, items = written
+    whole = "{allow: " + text + "}"
+    longer = append(whole, ("allow",), "session-monitor", Dialect.JSON5)
+    assert value_at(longer, ("allow",), Dialect.JSON5) == [*items, "session-monitor"]
+    assert drop(longer, ("allow",), "session-monitor", Dialect.JSON5) == whole
+    assert drop(whole, ("allow",), "session-monitor", Dialect.JSON5) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('["x", "a"]', '["a"]'),
+        ('["x"]', "[]"),
+        ('[\n  "a",\n  "x",\n  "b",\n]', '[\n  "a",\n  "b",\n]'),
+        ('["a", /* mine */ "x", "b"]', '["a", /* mine */ "b"]'),
+    ],
+)
+def test_what_surrounds_an_item_stays(text: str, left: str) -> None:
+    assert drop(text, (), "x", Dialect.JSON5) == left
+
+
+def test_a_list_of_lines_gets_a_line() -> None:
+    assert append('[\n  "a",\n  "b"\n]', (), "c", Dialect.JSON5) == '[\n  "a",\n  "b",\n  "c"\n]'
+
+
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -241,3 +288,14 @@ def test_a_broken_text_is_said_with_its_place(text: str, dialect: Dialect, line:
 def test_a_path_that_leads_nowhere_is_said(text: str, reason: str) -> None:
     with pytest.raises(TextProblem, match=reason):
         put(text, PATH, ENTRY, Dialect.JSON5)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{a: {}}", "a should be a list"), ("{a: [0]}", "a has no entry number 2"), ("{a: [0, 1]}", r"a\.1 should be an")],
+)
+def test_a_list_that_is_none_is_said(text: str, reason: str) -> None:
+    with pytest.raises(TextProblem, match=reason):
+        put(text, ("a", 1, "b"), 1, Dialect.JSON5)
+    with pytest.raises(TextProblem, match="b should be a list"):
+        append("{b: 1}", ("b",), "x", Dialect.JSON5)

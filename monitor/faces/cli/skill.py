@@ -29,7 +29,8 @@ The header holds OpenClaw's session id. Follow OpenClaw's own records too (--log
 
 _BY_ITSELF = """\
 In Higress nothing is to be set: the plugin ai-statistics looks for x-openclaw-session-key by itself
-  (versions from before February 2026 know no sessions: update the plugin)."""
+  (versions from before February 2026 know no sessions: update it there). If OpenClaw's gateway runs, start it again,
+  so that it loads ours."""
 
 _UNNAMED = """\
 Figures by conversation need session ids in the gateway's log. This command has set nothing for that in OpenClaw:
@@ -94,7 +95,6 @@ def install_command(
 
     \b
     session-monitor skill install --client openclaw --log-path /var/log/proxy/access.log
-    session-monitor skill install --client openclaw --naming plugin --provider higress
     session-monitor skill install --http http://127.0.0.1:8888/mcp
     """
     machine = Machine.here()
@@ -181,6 +181,8 @@ def _carry_out(
                 click.echo(f"new: {change.path}", err=True)
             elif change is not one.config and change.after is None:
                 click.echo(f"goes: {change.path}", err=True)
+            elif one.naming is not None and change is one.naming.record:
+                click.echo(f"remembered in: {change.path}", err=True)
             else:
                 click.echo(change.diff, nl=False)
     sys.stdout.flush()
