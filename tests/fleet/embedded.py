@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -118,3 +120,11 @@ class Embedded:
 def _settings(given: Settings) -> str:
     said = ", ".join(f"{name} = {values.literal(value)}" for name, value in given.items())
     return f" SETTINGS {said}" if said else ""
+
+
+@cache
+def shared() -> Engine:
+    """The one engine of this process, for all tests."""
+    engine = Engine()
+    atexit.register(engine.close)
+    return engine

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fleet.embedded import Embedded, Engine
+from tests.fleet.embedded import Embedded, Engine, shared
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
+def engine() -> Engine:
     """The engine; `engine.database()` makes an empty database. Tests with it belong to the xdist group "chdb"."""
-    engine = Engine()
-    yield engine
-    engine.close()
+    return shared()
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def remove(
     checkpoints: Sequence[bytes],
     for_good: bool,
 ) -> Removed:
-    """Take the rounds of a file back out, those of [since, until) where given; with them `checkpoints` are forgotten."""
+    """Take the rounds of a file back out, those of [since, until) where given; `checkpoints` are forgotten."""
     which = f"file = {literal(origin)} AND there = 1"
     if since is not None:
         which += f" AND at >= {since}"

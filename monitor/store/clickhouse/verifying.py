@@ -27,7 +27,8 @@ def verify(db: Database, names: Names) -> list[str]:
         f"witness {bytes(key).hex()}: stands behind round {bytes(counted).hex()}, which does not count"
         for key, counted in ask(
             db,
-            f"SELECT key, counted_key FROM witness FINAL WHERE state = {COUNTS} AND (counted_rid, counted_key) GLOBAL NOT IN "
+            f"SELECT key, counted_key FROM witness FINAL WHERE state = {COUNTS} "
+            "AND (counted_rid, counted_key) GLOBAL NOT IN "
             f"(SELECT rid, key FROM round FINAL WHERE {_IN_SUMS}) LIMIT {_SOME}",
             ("key", "counted_key"),
         )
