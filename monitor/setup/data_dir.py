@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.answers.health import Place, Trouble
+from monitor.answers.health import Hint, Place, Trouble
 from monitor.config import ADDRESS_NAME, LOCK_NAME
 
 #: What is left of something that was being made is taken for forgotten after this.
@@ -42,7 +42,15 @@ def repairs(folder: Path, archive: Path | None = None) -> list[Repair]:
     return found
 
 
-def place(folder: Path, found: list[Repair], *, checked: str, broken: list[str], versions: dict[str, str]) -> Place:
+def place(
+    folder: Path,
+    found: list[Repair],
+    *,
+    checked: str,
+    broken: list[str],
+    versions: dict[str, str],
+    hints: Sequence[Hint] = (),
+) -> Place:
     """The data directory in the words of a diagnosis."""
     free: int | None = None
     at = folder
@@ -58,6 +66,7 @@ def place(folder: Path, found: list[Repair], *, checked: str, broken: list[str],
         checked,
         tuple(broken),
         versions,
+        tuple(hints),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from monitor.answers.health.diagnosis import Diagnosis, Finding, SourceDetail, diagnosis
 from monitor.answers.health.report import SourceHealth, SourceReport, source_health
-from monitor.answers.health.standing import Place, SourceStanding, Standing, Trouble
+from monitor.answers.health.standing import Hint, Place, SourceStanding, Standing, Trouble
 
 __all__ = [
     "Diagnosis",
     "Finding",
+    "Hint",
     "Place",
     "SourceDetail",
     "SourceHealth",

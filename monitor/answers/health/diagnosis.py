@@ -75,6 +75,7 @@ def diagnosis(ask: Asking, standing: Standing, place: Place, *, now_ms: int | No
         *_of_prices(report["unpriced_models"]),
         *_of_times(ask, now),
         *_of_lost_files(ask, now),
+        *(_hint(hint.about, hint.what, hint.do) for hint in place.hints),
     ]
     found.sort(key=lambda finding: finding.severity != "problem")
     report["ok"] = not any(finding.severity == "problem" for finding in found)

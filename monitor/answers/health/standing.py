@@ -45,6 +45,15 @@ class Trouble(msgspec.Struct, frozen=True):
     fixable: bool = False
 
 
+class Hint(msgspec.Struct, frozen=True):
+    """Something in the programs around this one that somebody may not have meant."""
+
+    about: str
+    what: str
+    #: What a person should do.
+    do: str
+
+
 class Place(msgspec.Struct, frozen=True):
     """The data directory, and the programs around it."""
 
@@ -58,3 +67,4 @@ class Place(msgspec.Struct, frozen=True):
     broken: tuple[str, ...] = ()
     #: Name -> version, or age.
     versions: dict[str, str] = {}
+    hints: tuple[Hint, ...] = ()

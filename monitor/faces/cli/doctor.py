@@ -17,6 +17,8 @@ from monitor.faces.cli.ask import opened, print_answer
 from monitor.faces.cli.main import FAILED, as_json, common, shown
 from monitor.runtime import STDIN, Runtime
 from monitor.setup import data_dir as places
+from monitor.setup.machine import Machine
+from monitor.setup.openclaw_hints import hints
 
 #: More than any rotation keeps: what lies beyond `max_rotate` was never looked at.
 _ALL_ROTATED = 10_000
@@ -74,6 +76,7 @@ def doctor_command(
         checked="every sum was added up anew" if deep else "quick check",
         broken=runtime.store.verify() if deep else runtime.store.check(),
         versions=_versions(runtime),
+        hints=hints(Machine.here(), [source.path for source in runtime.sources() if source.kind == "openclaw"]),
     )
     answer = diagnosis(runtime.asking(), runtime.standing(), place)
     pid = places.ingesting_process(runtime.folder)
