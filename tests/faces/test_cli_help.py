@@ -28,7 +28,15 @@ _ENDING = {
     "service uninstall": ["--dry-run"],
 }
 #: These end with another code than 0 where nothing is set up.
-_CODES = {"service status": {0, 1, 3}, "doctor": {0, 1}, "token revoke": {3}, "reset": {0, 3}}
+_CODES = {
+    "service status": {0, 1, 3},
+    "doctor": {0, 1},
+    "token revoke": {3},
+    "reset": {0, 3},
+    "store init": {2},
+    "store migrate": {2},
+    "store copy": {2},
+}
 #: An example that fetches something finds nobody there, and says so.
 _FETCHING = "session-monitor prices update"
 _NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}

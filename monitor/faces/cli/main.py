@@ -49,6 +49,7 @@ class Commands(click.Group):
         "skill": "skill",
         "service": "service",
         "token": "token",
+        "store": "store",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
