@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 from monitor.budgets import BudgetBook
-from monitor.store.base import Store
+from monitor.store.base import Added, Batch, Store
+from monitor.store.clickhouse import rollups, tables
 from monitor.store.clickhouse.setup import create
 from monitor.store.clickhouse.store import ClickHouseStore
 from tests.fleet.embedded import shared
 from tests.store.conformance import VERSION, Open, StoreConformance
 from tests.store.conformance_names import NameConformance
+from tests.store.fewer import fewer
 from tests.store.retention import RetentionConformance
 from tests.store.test_calls import BUDGETS
+
+EXAMPLES = 4
 
 pytestmark = pytest.mark.xdist_group("chdb")
 
@@ -30,13 +34,42 @@ def opened(always: BudgetBook | None = None) -> Iterator[Open]:
 
 
 class TestClickHouseStore(StoreConformance):
+    fewer = fewer(EXAMPLES)
+
     @contextmanager
     def place(self) -> Iterator[Open]:
         with opened() as open_store:
             yield open_store
 
 
+class Summed(ClickHouseStore):
+    """A store whose days are summed up after every batch."""
+
+    def add(self, batch: Batch) -> Added:
+        added = super().add(batch)
+        assert rollups.settle(self._db, limit=10_000, patience_ns=0) or not batch.rounds
+        return added
+
+
+class TestClickHouseSums(StoreConformance):
+    """The same where the sums of days answer, not their rounds."""
+
+    fewer = fewer(EXAMPLES)
+
+    @pytest.fixture(autouse=True)
+    def _short_leases(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tables, "LEASE_NS", -1)
+
+    @contextmanager
+    def place(self) -> Iterator[Open]:
+        with shared().database() as db:
+            create(db)
+            yield lambda book=None: Summed(db, node="here", price_version=VERSION, budgets=book)
+
+
 class TestClickHouseRetention(RetentionConformance):
+    fewer = fewer(EXAMPLES)
+
     @contextmanager
     def place(self) -> Iterator[Open]:
         with opened() as open_store:
@@ -44,6 +77,8 @@ class TestClickHouseRetention(RetentionConformance):
 
 
 class TestClickHouseCalls(NameConformance):
+    fewer = fewer(EXAMPLES)
+
     @contextmanager
     def place(self) -> Iterator[Open]:
         with opened(BudgetBook(BUDGETS, "Asia/Kathmandu")) as open_store:

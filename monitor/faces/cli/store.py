@@ -35,7 +35,7 @@ def init_command(data_dir: Path | None, config: Path | None, **_: Any) -> None:
     """
     from monitor.store.clickhouse import setup  # noqa: PLC0415 - only where there is a fleet
 
-    _, url = _fleet(config, data_dir)
+    url = _fleet(config, data_dir)[1]
     try:
         made = setup.init(url)
     except StoreError as error:
@@ -54,7 +54,7 @@ def migrate_command(data_dir: Path | None, config: Path | None, **_: Any) -> Non
     from monitor.store.clickhouse import setup  # noqa: PLC0415 - only where there is a fleet
     from monitor.store.clickhouse.connection import connect  # noqa: PLC0415
 
-    _, url = _fleet(config, data_dir)
+    url = _fleet(config, data_dir)[1]
     try:
         with connect(url) as db:
             before, now = setup.migrate(db)
