@@ -67,6 +67,15 @@ def connect(url: str) -> Connection:
     return Connection(address.parse(url))
 
 
+#: Every host asks the replicas of a shard in the order of the cluster's configuration, and one that is behind last:
+#: so that what one question has seen the next one sees as well, whoever is asked.
+_ONE_ORDER = {
+    "load_balancing": "in_order",
+    "prefer_localhost_replica": "0",
+    "max_replica_delay_for_distributed_queries": "2",
+}
+
+
 class Connection:
     """ClickHouse at one of the hosts of a store URL: the first that answers is asked, until it answers no more.
 
@@ -156,6 +165,8 @@ class Connection:
         scheme = "https" if self.address.secure else "http"
         # Without wait_end_of_query an error half-way stands in the middle of an answer that began well.
         given = {"database": self.address.database, "wait_end_of_query": "1", **parameters}
+        if self.address.cluster is not None:
+            given = {**_ONE_ORDER, **given}
         try:
             answer = self._client.post(f"{scheme}://{host}/", params=given, content=body)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:

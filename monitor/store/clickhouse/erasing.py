@@ -11,9 +11,10 @@ import msgspec
 from monitor.rounds import extra_without_text
 from monitor.store.base import SkippedLines, StoreError
 from monitor.store.clickhouse.connection import Database
+from monitor.store.clickhouse.durability import at_once
 from monitor.store.clickhouse.schema import Table, local
 from monitor.store.clickhouse.state import State
-from monitor.store.clickhouse.tables import BLOBS, ask, at_once, now, write
+from monitor.store.clickhouse.tables import BLOBS, ask, now, write
 from monitor.store.clickhouse.values import literal
 from monitor.store.rows import CONTENT
 

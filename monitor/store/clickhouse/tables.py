@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from monitor.store.clickhouse.connection import NONE, Database, Settings
+from monitor.store.clickhouse import durability
+from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.rows import NAMES, Row
 from monitor.store.clickhouse.schema import DAY, ROUND, Table
 from monitor.store.clickhouse.values import literal
@@ -36,12 +37,7 @@ def now() -> int:
 def write(db: Database, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     """Write rows with all columns of a table. On a cluster they are where they belong when this comes back."""
     if rows:
-        db.insert(table.name, table.names, rows, at_once(db))
-
-
-def at_once(db: Database) -> Settings:
-    """The settings under which rows that are inserted are on their shards when the engine answers."""
-    return {"insert_distributed_sync": 1} if db.cluster is not None else NONE
+        durability.insert(db, table, rows)
 
 
 def write_rounds(db: Database, rows: Sequence[Row]) -> None:
