@@ -45,6 +45,10 @@ UNKNOWN_TIME = 0
 MAX_PLAUSIBLE_TOKENS = 10**10
 
 
+#: What `Round.extra` has where a round was filled in from a transcript for a line that is lost.
+BACKFILLED = "backfilled"
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Token counts of one round, inclusive: parts are never larger than what holds them.
 

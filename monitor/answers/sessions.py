@@ -33,7 +33,7 @@ from monitor.answers.errors import NotFound
 from monitor.answers.keys import key_patterns
 from monitor.answers.periods import bounds, instant
 from monitor.answers.subagents import Subagents, subagents
-from monitor.rounds import UNKNOWN_TIME
+from monitor.rounds import BACKFILLED, UNKNOWN_TIME
 from monitor.store.base import Content, SessionQuery, SessionRecord, Slice, SortBy, StoredRound
 
 #: How many rounds a detailed answer holds.
@@ -52,6 +52,11 @@ HOW_TO_FIND_YOUR_ID = (
     'your first message or system prompt, or call session_status with sessionKey "current". Other clients: the '
     "value that your client sends as session header. list_sessions shows all ids; do not guess by recency."
 )
+
+
+#: Rounds that were filled in are counted among the newest ten thousand of a session.
+_PAGE, _MOST_PAGES = 500, 20
+_MARK = f'"{BACKFILLED}":true'.encode()
 
 
 class ModelShare(Part):
@@ -97,6 +102,7 @@ class RoundRow(Part):
     user_id: str | None = None
     request_id: str | None = None
     response_id: str | None = None
+    backfilled: bool | None = Field(default=None, description="From a transcript, in the place of a line that is lost.")
     convention: str | None = None
     input_token_details: dict[str, Any] | None = None
     output_token_details: dict[str, Any] | None = None
@@ -161,6 +167,7 @@ class Session(SessionFigures, Answer):
     subagents: Subagents | None = Field(default=None, description="Only where asked; the other figures leave them out.")
     since: str | None = Field(default=None, description="Figures count from here, not from the session's start.")
     pruned_rounds: int | None = Field(default=None, description="Counted, but stored no longer.")
+    backfilled_rounds: int | None = Field(default=None, description="From transcripts, for lines that are lost.")
     models: list[ModelShare] = []
     more_models: int | None = Field(default=None, description="How many models are not named here.")
     note: str | None = None
@@ -235,6 +242,7 @@ def get_session(
     shown = models if most_models is None else _most_telling(models, most_models)
     return Session(
         pruned_rounds=record.pruned_rounds or None,
+        backfilled_rounds=_backfilled(ask, record, from_ms),
         **{**_figures(ask, record), "url": ask.link(record.session_id or session_id)[0]},
         models=shown,
         more_models=len(models) - len(shown) or None,
@@ -249,6 +257,22 @@ def get_session(
         rounds_cursor=older,
         **ask.freshness,
     )
+
+
+def _backfilled(ask: Asking, record: SessionRecord, since: int | None) -> int | None:
+    """How many of its rounds were filled in. They are looked for only where anything was ever filled in."""
+    if "openclaw" not in record.sources or ask.scope is not None:
+        return None
+    if not any(feed.format == BACKFILLED for feed in ask.store.feeds()):
+        return None
+    count, before = 0, None
+    for _ in range(_MOST_PAGES):
+        page = ask.store.rounds(record.session_id or "", limit=_PAGE, before=before, since=since)
+        count += sum(_MARK in (stored.round.extra or b"") for stored in page.rounds)
+        before = page.older
+        if before is None:
+            break
+    return count or None
 
 
 def last_reset(rounds: Sequence[tuple[int, int | None, int | None]]) -> int | None:
@@ -492,6 +516,7 @@ def round_row(
         user_id=r.user_id,
         request_id=r.request_id,
         response_id=r.response_id,
+        backfilled=extra.pop(BACKFILLED, None) is True or None,
         convention=extra.pop("convention", None),
         input_token_details=extra.pop("input_token_details", None),
         output_token_details=extra.pop("output_token_details", None),

@@ -38,6 +38,7 @@ _MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "compare": _of("comparison", "Comparison"),
     "anomalies": _of("anomalies.base", "Anomalies"),
     "reconcile": _of("reconcile.answer", "Reconciliation"),
+    "backfill": _of("backfill", "Backfill"),
     "watch": _of("pulse", "Pulse"),
     "export": _of("report", "FinOpsReport"),
     "url": _of("links", "SessionLink"),

@@ -273,6 +273,31 @@ class Runtime:
         finally:
             store.close()
 
+    @contextlib.contextmanager
+    def adding(self) -> Iterator[OpenStore]:
+        """The store, open for rounds that no source brings, without what was said in them.
+
+        Beside another process that ingests: a store in a file takes turns. A fleet's is written by one process a node.
+
+        Raises:
+            filelock.Timeout: another process of this node writes into a fleet's store.
+            StoreError: the store can't be used.
+        """
+        from filelock import Timeout  # noqa: PLC0415
+
+        catalog = self.live_catalog()
+        catalog.refresh()
+        self._make_folder()
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._lock())
+            except Timeout:
+                if self.stores.is_fleet:
+                    raise
+            store = self.stores.writing(price_version=catalog.version, budgets=self.book())
+            held.callback(store.close)
+            yield store
+
     def _open_ingester(self) -> Ingester:
         from monitor.ingest import Ingester  # noqa: PLC0415 - only one process reads logs
         from monitor.redaction import Redactor  # noqa: PLC0415

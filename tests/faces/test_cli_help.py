@@ -105,6 +105,8 @@ def test_every_example_works(made: Path, tmp_path: Path, name: str, line: str) -
     folder = tmp_path / "home"
     shutil.copytree(made, folder)
     (folder / ".cursor").mkdir()
+    if name == "backfill":
+        (folder / ".openclaw" / "agents").mkdir(parents=True)
     # The log of an example is that of the test, and its folders are in the test's; a segment of lines is a log, too.
     words = ["access.log" if word == "/var/log/proxy/access.log" or word.endswith(".zst") else word for word in words]
     words = [f"{folder}{word}" if word.startswith("/backup") else word for word in words]

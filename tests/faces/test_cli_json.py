@@ -14,6 +14,7 @@ from monitor.faces.cli.main import cli
 from monitor.faces.schemas import NAMES, schema
 from tests.faces.place import Place, sampled
 from tests.helpers import run
+from tests.openclaw import CORPUS
 
 PRINTED = {
     "list": ("list", "--limit", "100"),
@@ -25,6 +26,7 @@ PRINTED = {
     "compare": ("compare", "agent:main:main"),
     "anomalies": ("anomalies", "--days", "31"),
     "reconcile": ("reconcile", "--days", "30"),
+    "backfill": ("backfill", "--from", str(CORPUS / "2026.7.1" / ".openclaw"), "--days", "366"),
     "watch": ("watch", "--count", "1", "--budget", "1000"),
     "export": ("export", "-", "--days", "3000"),
     "url": ("url", "agent:main:main"),

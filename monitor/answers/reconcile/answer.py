@@ -11,7 +11,7 @@ from monitor.answers.base import Answer, Asking, Money, Part, amount
 from monitor.answers.periods import last_days
 from monitor.answers.reconcile.causes import CAUSES, Difference, Findings, Kind
 from monitor.answers.reconcile.pairs import Pair, pairs
-from monitor.rounds import UNKNOWN_TIME
+from monitor.rounds import BACKFILLED, UNKNOWN_TIME
 from monitor.store.base import Testimony
 
 DAYS = 7
@@ -19,6 +19,7 @@ DAYS = 7
 MOST_CALLS = 200_000
 _MOST_ROWS = 20
 _MOST_ROUNDS = 5
+_FILLED = f'"{BACKFILLED}":true'.encode()
 
 
 class Sums(Part):
@@ -30,6 +31,7 @@ class Sums(Part):
     #: By our price lists, and as OpenClaw worked it out.
     cost: Money | None = None
     reported_cost: Money | None = None
+    backfilled: int | None = Field(default=None, description="Of the rounds: filled in for lines that are lost.")
 
 
 class Finding(Part):
@@ -203,7 +205,7 @@ def _less(told: Iterable[tuple[Testimony | None, Testimony | None, str]]) -> int
 
 
 def _sums(told: Iterable[Testimony | None]) -> Sums:
-    rounds = 0
+    rounds = filled = 0
     tokens: dict[str, int] = {}
     cost: dict[str, int] = {}
     reported: dict[str, int] = {}
@@ -211,6 +213,7 @@ def _sums(told: Iterable[Testimony | None]) -> Sums:
         if one is None:
             continue
         rounds += 1
+        filled += _FILLED in (one.extra or b"")
         for name, value in (("input", one.input_tokens), ("output", one.output_tokens)):
             if value is not None:
                 tokens[name] = tokens.get(name, 0) + value
@@ -224,6 +227,7 @@ def _sums(told: Iterable[Testimony | None]) -> Sums:
         output_tokens=tokens.get("output"),
         cost=_money(cost),
         reported_cost=_money(reported),
+        backfilled=filled or None,
     )
 
 

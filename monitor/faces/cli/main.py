@@ -34,6 +34,7 @@ class Commands(click.Group):
         "compare": "glance",
         "anomalies": "glance",
         "reconcile": "reconcile",
+        "backfill": "backfill",
         "export": "export",
         "url": "ask",
         "doctor": "doctor",

@@ -149,6 +149,7 @@ WORDS = {
         "It spoke a moment ago. The gateway writes its log every 10 s or 64 KiB: the current turn may be missing."
     ),
     "session.lower_bound": "{rounds} rounds cost at least what is counted",
+    "session.backfilled": "{rounds} rounds were filled in from transcripts, because their lines are lost",
     "session.estimated": "{rounds} rounds were priced by a stand-in list",
     "session.not_priced": "{rounds} rounds have no price: {models}",
     "session.models": "Models of this session",
@@ -194,6 +195,7 @@ WORDS = {
     "round.cost_status.estimated": "by a stand-in list",
     "round.cost_status.unpriced": "no price",
     "round.cost_status.free": "free",
+    "round.backfilled": "filled in",
     "round.source": "Source",
     "round.user": "User",
     "round.request": "Request id",
@@ -318,6 +320,7 @@ WORDS = {
     "reconcile.transcripts": "Transcripts",
     "reconcile.reported": "Cost by OpenClaw",
     "reconcile.joined": "Seen by both: {ids} by response id, {counts} by model, time and counts, {time} by time.",
+    "reconcile.backfilled": "{rounds} of the transcripts’ rounds were filled in for lines that are lost.",
     "reconcile.differences": "Where they differ",
     "reconcile.less": "Of calls that both saw, the figures are the gateway’s less the transcripts’.",
     "reconcile.none": "Both meters agree on every call.",
