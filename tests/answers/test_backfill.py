@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +67,8 @@ class Lossy:
 
 
 @pytest.fixture
-def lossy(tmp_path: Path) -> Iterator[Lossy]:
-    yield Lossy(tmp_path)
+def lossy(tmp_path: Path) -> Lossy:
+    return Lossy(tmp_path)
 
 
 def test_it_is_shown_what_would_be_added_and_nothing_is(lossy: Lossy) -> None:
