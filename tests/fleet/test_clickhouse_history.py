@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from monitor.store.clickhouse import history as history_module
 from monitor.store.clickhouse.history import History, content
 from monitor.store.clickhouse.rows import NAMES, Row, from_round, stored
 from monitor.store.clickhouse.schema import PIECE, ROUND, SAID, statements
-from tests.fleet.embedded import Embedded, Engine
+from tests.fleet.embedded import Embedded, Engine, shared
 from tests.store.conversations import (
     AUGUST,
     HOUR,
@@ -43,10 +44,8 @@ MAIN = "agent:main:main"
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    engine = Engine()
-    yield engine
-    engine.close()
+def engine() -> Engine:
+    return shared()
 
 
 class Talk:
@@ -305,9 +304,9 @@ def test_a_write_is_two_inserts_whatever_it_holds(talk: Talk, monkeypatch: pytes
     inserts: list[str] = []
     real = talk.database.insert
 
-    def insert(table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    def insert(table: str, *more: Any) -> None:
         inserts.append(table)
-        real(table, columns, rows)
+        real(table, *more)
 
     monkeypatch.setattr(talk.database, "insert", insert)
     given = []

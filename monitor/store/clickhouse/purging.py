@@ -6,7 +6,7 @@ of is then deleted from the disks of all nodes, which the engine does in its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -88,16 +88,18 @@ def purge(db: Database, state: State, name: str, *, counts_too: bool) -> Purged 
             which = f"chain = {literal(one.chain)} AND key IN {among(keys)}"
             erasing.rewrite(db, SAID, {"piece": "''", "new_from": "toInt64(0)", "z": "''", "gone": "1"}, which)
         write(db, PIECE, emptied(one.chain, one.pieces))
-    rewritten: dict[str, list[Place]] = {ROUND.name: [], WITNESS.name: []}
-    for places in erasing.forget_words(db, ROUND, f"session IN {among(session.names)}"):
-        rewritten[ROUND.name] += places
+    # Tables with places in them, and the version before which nothing of these is to be left.
+    rewritten: list[tuple[Table, Sequence[Place], int]] = []
+    texts = erasing.forget_words(db, ROUND, f"session IN {among(session.names)}")
+    rewritten += [(ROUND, places, version) for places in texts]
     for some in cut(session.witnesses, _AT_ONCE):
-        for places in erasing.forget_words(db, WITNESS, f"(response_id, rid, key) IN {among(some)}"):
-            rewritten[WITNESS.name] += places
+        texts = erasing.forget_words(db, WITNESS, f"(response_id, rid, key) IN {among(some)}")
+        rewritten += [(WITNESS, places, version) for places in texts]
     if counts_too:
+        later = now()
         _take_counts(db, session)
-        rewritten[ROUND.name] += [(session.id, *place) for place in session.rounds]
-        rewritten[WITNESS.name] = session.witnesses
+        rewritten += [(ROUND, [(session.id, *place) for place in session.rounds], later)]
+        rewritten += [(WITNESS, session.witnesses, later)]
     left = [text for what in _deletions(db, going, rewritten, version) if (text := erasing.tried(what))]
     if counts_too and (text := erasing.tried(partial(erasing.delete, db, GROWN, f"session = {literal(session.id)}"))):
         left.append(text)
@@ -227,7 +229,7 @@ def _blank(table: Table) -> dict[str, str]:
 
 
 def _deletions(
-    db: Database, going: Sequence[_Going], rewritten: Mapping[str, Sequence[Place]], version: int
+    db: Database, going: Sequence[_Going], rewritten: Iterable[tuple[Table, Sequence[Place], int]], version: int
 ) -> Iterable[Callable[[], None]]:
     """What takes the rows from the disks that others have taken the place of."""
     before = f"ver < {version}"
@@ -243,6 +245,7 @@ def _deletions(
             yield partial(erasing.delete, db, SAID, f"{this} AND gone = 0 AND key IN {among(keys)}")
         for ids in cut(sorted(one.pieces), _AT_ONCE):
             yield partial(erasing.delete, db, PIECE, f"{this} AND count > {GONE} AND id IN {among(ids)}")
-    for table in (ROUND, WITNESS):
-        for places in cut(list(dict.fromkeys(rewritten[table.name])), _AT_ONCE):
-            yield partial(erasing.delete, db, table, f"({', '.join(table.order)}) IN {among(places)} AND {before}")
+    for table, places, until in rewritten:
+        for part in cut(places, _AT_ONCE):
+            which = f"({', '.join(table.order)}) IN {among(part)}"
+            yield partial(erasing.delete, db, table, f"{which} AND ver < {until}")
