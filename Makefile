@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# A release of OpenClaw to test with, other than the one that the tests name.
+OPENCLAW ?=
 
-.PHONY: demo test test-fleet check bench clean
+.PHONY: demo test test-fleet test-openclaw check bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/session-monitor demo $(ARGS)
@@ -15,11 +17,15 @@ test: $(VENV)/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore=tests/fleet $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore=tests/fleet --ignore=tests/openclaw_real $(ARGS)
 
 # A real cluster: two shards of two replicas and ZooKeeper, from Debian's packages, gone at the end.
 test-fleet: $(VENV)/.tools
 	$(BIN)/python -m pytest tests/fleet $(ARGS)
+
+# The real OpenClaw, 650 MB from npm: asks a model on this machine, is told its own spend.
+test-openclaw: $(VENV)/.tools
+	OPENCLAW_RELEASE=$(OPENCLAW) $(BIN)/python -m pytest tests/openclaw_real $(ARGS)
 
 bench: $(VENV)/.tools
 	$(BIN)/python -m bench $(ARGS)

@@ -22,8 +22,8 @@ INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 MCPB = "@anthropic-ai/mcpb@2.1.2"
 #: No program: a script that a page is checked with.
 AXE = "axe-core@4.14.1"
-#: The newest release when this was written; another can be tried, `make test-openclaw OPENCLAW=latest`.
-OPENCLAW = f"openclaw@{os.environ.get('OPENCLAW') or '2026.9.6'}"
+#: The newest release when this was written; another is tried with `make test-openclaw OPENCLAW=2026.9.7`.
+OPENCLAW = f"openclaw@{os.environ.get('OPENCLAW_RELEASE') or '2026.9.6'}"
 
 _SCRIPTS = {
     CONFORMANCE: "dist/index.js",

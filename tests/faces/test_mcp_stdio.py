@@ -63,6 +63,16 @@ async def test_an_agent_gets_the_right_figures_in_its_first_call(place: Place, m
     assert "behind_bytes" not in session
 
 
+async def test_a_price_file_that_is_broken_is_named_to_the_agent(place: Place) -> None:
+    config = place.folder / "s.toml"
+    config.write_text('[prices]\noverlay = "prices.toml"\n')
+    (place.folder / "prices.toml").write_text('schema = 1\n[[price]]\nmatch = ["m"]\ncurrency = "USD"\ninput = "1"\n')
+    async with connected(place, "auto", "--config", str(config)) as client:
+        result = await client.call_tool("get_session", {"session_id": SESSION})
+    assert result.is_error
+    assert "prices.toml:2 (price 1): `per` must say" in text(result)
+
+
 @pytest.mark.parametrize("mode", ERAS)
 async def test_both_channels_carry_the_same_object(place: Place, mode: Mode) -> None:
     questions: list[tuple[str, dict[str, Any]]] = [

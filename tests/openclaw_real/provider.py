@@ -43,15 +43,22 @@ class Sent:
     #: Whether it offered tools; a compaction does not.
     tools: bool
     body: dict[str, Any] = field(repr=False, compare=False)
+    #: What the model said.
+    said: dict[str, Any] = field(repr=False, compare=False)
 
 
 class Provider:
-    """Serves ``/v1/chat/completions`` on a free port until it is closed."""
+    """Serves ``/v1/chat/completions`` on a free port until it is closed.
+
+    It can be named as the proxy for all other addresses, too: who asks for one is noted, and gets nothing.
+    """
 
     def __init__(self, log: Path, *, session_id_header: str | None = None) -> None:
         self.log = log
         self.session_id_header = session_id_header
         self.sent: list[Sent] = []
+        #: What somebody wanted from elsewhere.
+        self.outside: list[str] = []
         self._lock = threading.Lock()
         log.touch()
         provider = self
@@ -60,6 +67,9 @@ class Provider:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
+                if not self.path.startswith("/v1/"):
+                    self._refuse()
+                    return
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 reply = provider._answered(body, headers)
@@ -68,6 +78,12 @@ class Provider:
                 self.send_header("content-length", str(len(reply)))
                 self.end_headers()
                 self.wfile.write(reply)
+
+            def _refuse(self) -> None:
+                provider.outside.append(self.requestline)
+                self.send_error(403)
+
+            do_CONNECT = do_GET = do_HEAD = _refuse
 
             def log_message(self, *arguments: Any) -> None:
                 pass
@@ -80,10 +96,6 @@ class Provider:
     def url(self) -> str:
         """What a client has as its base address."""
         return f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def calls(self, key: str) -> list[Sent]:
-        """The calls whose conversation says that it is session `key`."""
-        return [sent for sent in self.sent if session_key(sent.body["messages"]) == key]
 
     def __enter__(self) -> Provider:
         return self
@@ -112,6 +124,7 @@ class Provider:
                 response_id=f"chatcmpl-{number}-{uuid.uuid4().hex[:8]}",
                 tools=bool(body.get("tools")),
                 body=body,
+                said=_said(body),
             )
             self.sent.append(sent)
             with self.log.open("ab") as file:
@@ -142,12 +155,15 @@ def text_of(message: dict[str, Any]) -> str:
 def _said(body: dict[str, Any]) -> dict[str, Any]:
     """What the model says next: it asks for the spend when told to, and repeats what it was told by the tool."""
     messages = body["messages"]
-    last = messages[-1]
     if not body.get("tools"):
         return {"role": "assistant", "content": "They spoke of this and that."}
-    if last["role"] == "tool":
-        return {"role": "assistant", "content": f"The tool says: {text_of(last)}"}
-    if SPEND not in text_of(last):
+    # OpenClaw may put messages of its own behind the user's.
+    spoken = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    new = messages[spoken + 1 :]
+    for message in new:
+        if message["role"] == "tool":
+            return {"role": "assistant", "content": f"The tool says: {text_of(message)}"}
+    if not any(SPEND in text_of(message) for message in new):
         return {"role": "assistant", "content": "Well said."}
     offered = {tool["function"]["name"] for tool in body["tools"]}
     arguments: dict[str, Any] = {"session_id": session_key(messages)}
@@ -166,7 +182,7 @@ def _said(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reply(sent: Sent) -> bytes:
-    said = _said(sent.body)
+    said = sent.said
     reason = "tool_calls" if "tool_calls" in said else "stop"
     usage = {
         "prompt_tokens": sent.prompt,

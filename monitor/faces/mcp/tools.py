@@ -28,6 +28,8 @@ from monitor.answers.rounds import OneRound
 from monitor.answers.sessions import Session, SessionList
 from monitor.answers.spenders import TopSpenders
 from monitor.answers.stats import DateStats, ModelStats
+from monitor.config import ConfigError
+from monitor.prices.values import PriceFileError
 from monitor.runtime import Runtime
 from monitor.store.base import StoreError, UnknownCursor
 
@@ -226,7 +228,7 @@ def _explained() -> Iterator[None]:
     """What a question can't be answered for reaches the agent in words."""
     try:
         yield
-    except (NotFound, BadQuestion, UnknownCursor, StoreError) as error:
+    except (NotFound, BadQuestion, UnknownCursor, StoreError, ConfigError, PriceFileError) as error:
         raise ToolError(str(error)) from error
 
 
