@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +16,9 @@ from monitor.ingest.source import Signature, Source, SourceState
 from monitor.redaction import Redactor, mask
 from monitor.sources.wake import Wake
 from monitor.store.base import Added, Batch, PricedRound, Store
+
+if TYPE_CHECKING:
+    from monitor.ingest.follower import Follower
 
 log = logging.getLogger("monitor.ingest")
 
@@ -42,13 +46,16 @@ class Ingester:
         spare_time: Callable[[], bool] | None = None,
         redactor: Redactor | None = None,
         refresh_interval: float | None = None,
+        follower: Follower | None = None,
     ) -> None:
+        """`follower`: goes on following the logs while the store takes nothing; it is told how this one gets on."""
         self.sources = list(sources)
         self._store = store
         self._on_added = on_added
         self._before_pass = before_pass
         self._spare_time = spare_time
         self._redactor = redactor
+        self._follower = follower
         self._idle_look_s = _IDLE_LOOK_S if refresh_interval is None else refresh_interval
         self._stop = threading.Event()
         self._wake: Wake | None = None
@@ -70,10 +77,23 @@ class Ingester:
         Raises:
             sqlite3.Error, OSError: what was read could not be kept; the next pass reads it again.
         """
+        try:
+            new = self._once(on_batch)
+        except BaseException as error:
+            if self._follower is not None:
+                self._follower.failed(str(error))
+            raise
+        if self._follower is not None and not self._stop.is_set():
+            self._follower.resting()
+        return new
+
+    def _once(self, on_batch: Callable[[], None] | None) -> int:
         with self._changed:
             self._passes_begun += 1
             this = self._passes_begun
         began = _now_ms()
+        if self._follower is not None:
+            self._follower.passing()
         if self._before_pass is not None:
             self._before_pass()
         seen = {source.name: source.signature() for source in self.sources}
@@ -85,6 +105,8 @@ class Ingester:
                     added = self._store.add(_as_kept(batch, self._redactor))
                     new += added.rounds
                     moved = True
+                    if self._follower is not None:
+                        self._follower.stored()
                     if self._on_added is not None and added.rounds:
                         self._on_added(added)
                     if on_batch is not None:

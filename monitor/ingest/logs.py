@@ -7,19 +7,24 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import xxhash
 
+from monitor.ingest.pieces import ReadChunk
 from monitor.ingest.source import Keeper, Occurrence, Reader, Signature, SourceProblem, SourceState, signature_of
 from monitor.prices.catalog import Catalog
 from monitor.prices.live import LiveCatalog
 from monitor.rounds import Round, without_text
 from monitor.sources.higress import HigressReader
-from monitor.sources.reading import Skipped
+from monitor.sources.reading import Reading, Skipped
 from monitor.sources.tail import Chunk, FileState, Tail, codec_of
 from monitor.sources.wrap import Record, Unwrapper, kind_of
 from monitor.store.base import Batch, Checkpoint, PricedRound, SkippedLines, SourceSeen, Store
+
+if TYPE_CHECKING:
+    from monitor.ingest.intake import Intake
 
 log = logging.getLogger("monitor.ingest")
 
@@ -41,17 +46,21 @@ class _Source:
         self._keep_content = keep_content
         self._reader = reader if reader is not None else HigressReader()
 
+    def _read(self, records: Iterable[Record]) -> Iterator[tuple[int, Reading | Skipped]]:
+        """What each record says, with the offset behind it."""
+        read = self._reader.read
+        return ((record.end, read(record.text)) for record in records)
+
     def _batch(
-        self, records: Iterable[Record], counts: Callable[[], dict[bytes, int]]
+        self, readings: Iterable[tuple[int, Reading | Skipped]], counts: Callable[[], dict[bytes, int]]
     ) -> tuple[Batch, list[Occurrence]]:
-        """The rounds of `records`; `counts` gives how often records with nothing unique stood in their file so far."""
+        """The rounds of records; `counts` gives how often records with nothing unique stood in their file so far."""
         rounds: list[PricedRound] = []
         skipped: dict[str, int] = {}
         samples: dict[str, bytes] = {}
         occurred: list[Occurrence] = []
-        read, cost = self._reader.read, self._catalog.cost
-        for record in records:
-            reading = read(record.text)
+        cost = self._catalog.cost
+        for end, reading in readings:
             if isinstance(reading, Skipped):
                 skipped[reading.reason] = skipped.get(reading.reason, 0) + 1
                 if reading.record and self._keep_content:
@@ -61,7 +70,7 @@ class _Source:
             if not reading.unique:
                 known = counts()
                 n = known[round_.key] = known.get(round_.key, 0) + 1
-                occurred.append((record.end, round_.key, n))
+                occurred.append((end, round_.key, n))
                 round_ = _nth(round_, n)
             if not self._keep_content:
                 round_ = without_text(round_)
@@ -105,7 +114,7 @@ class StreamSource(_Source):
         return None
 
     def _lines(self, lines: list[bytes], offset: int) -> Batch:
-        return self._batch(self._unwrapper.records(lines, offset), lambda: self._counts)[0]
+        return self._batch(self._read(self._unwrapper.records(lines, offset)), lambda: self._counts)[0]
 
     def grown(self, seen: Signature | None) -> list[Checkpoint]:
         """Nothing to resume from."""
@@ -137,8 +146,12 @@ class LogSource(_Source):
         name: str | None = None,
         origin: str | None = None,
         lines_kept_by: Keeper | None = None,
+        intake: Intake | None = None,
     ) -> None:
-        """`name`: of the source that this log belongs to, else the path. `origin`: see `Batch.origin`."""
+        """`name`: of the source that this log belongs to, else the path. `origin`: see `Batch.origin`.
+
+        `intake`: what follows the log also while the store is away; without one this does, and waits for the store.
+        """
         super().__init__(name or str(path), catalog, keep_content, reader)
         self.path = path
         self._is_part = name is not None
@@ -153,24 +166,29 @@ class LogSource(_Source):
         #: Of files with an unfinished record: the state before it.
         self._held: dict[bytes, FileState] = {}
         self._sizes: dict[bytes, int] = {}
-        self._tail: Tail | None = None
+        self._intake = intake
+        self._tail: Tail | Intake | None = None
         self._looked_for_lost = False
 
     @property
-    def tail(self) -> Tail:
+    def tail(self) -> Tail | Intake:
         """The files, from where the store says that they were read to."""
         if self._tail is None:
             told = [c for c in self._store.checkpoints(self.name) if not self._is_part or c.path == str(self.path)]
             known = [_state_decoder.decode(c.position) for c in told]
             self._sizes = {state.id: c.size for state, c in zip(known, told, strict=True)}
-            self._tail = Tail(self.path, max_rotate=self._max_rotate, known=known)
+            if self._intake is not None:
+                self._intake.resume(known)
+            self._tail = self._intake or Tail(self.path, max_rotate=self._max_rotate, known=known)
         return self._tail
 
     def restart(self) -> None:
         """Go back to what the store has: something that was read could not be kept."""
-        if self._tail is not None:
+        if self._intake is not None:
+            self._intake.rewind()
+        elif self._tail is not None:
             self._tail.close()
-            self._tail = None
+        self._tail = None
         self._unwrappers.clear()
         self._held.clear()
         self._occurrences.clear()
@@ -179,9 +197,9 @@ class LogSource(_Source):
 
     def close(self) -> None:
         """Let go of the files."""
-        if self._tail is not None:
+        if self._tail is not None and self._intake is None:  # an intake is closed by whoever opened it
             self._tail.close()
-            self._tail = None
+        self._tail = None
 
     def batches(self) -> Iterator[Batch]:
         """What the log has gained since the last time, a chunk a batch."""
@@ -205,16 +223,18 @@ class LogSource(_Source):
             self._occurrences[file] = {}
             self._later.pop(file, None)
         unwrapper = self._unwrappers.setdefault(file, Unwrapper())
-        records = unwrapper.records(chunk.lines, chunk.start)
+        ready = chunk if isinstance(chunk, ReadChunk) else None
+        told = ready.readings if ready is not None else self._read(unwrapper.records(chunk.lines, chunk.start))
         kept_as = self._key(file)
-        batch, occurred = self._batch(records, lambda: self._counts(file))
+        batch, occurred = self._batch(told, lambda: self._counts(file))
         state = self._taken(chunk, unwrapper.held)
         # Others are told what was read so far; that no more can be read for now, at the end of the pass (`grown`).
         read = state.size if state.done else min(state.offset, state.size)
         batch.checkpoints.append(self._checkpoint(state, read))
         batch.origin = self._origin
-        if chunk.lines:
-            form = kind_of(chunk.lines[-1]), codec_of(state.path).removeprefix(".")
+        if chunk.lines or (ready is not None and ready.readings):
+            kind = ready.form if ready is not None else kind_of(chunk.lines[-1])
+            form = kind, codec_of(state.path).removeprefix(".")
             batch.seen.append(SourceSeen(self.name, ", ".join(filter(None, form))))
         # What lies behind the checkpoint is read again after a restart, and must be numbered as it was.
         occurred = self._later.pop(file, []) + occurred
