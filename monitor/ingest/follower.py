@@ -61,10 +61,12 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and let go of the files."""
+        """End the thread and let go of the files; what they hold is kept before, where it could not be stored."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        if self._stuck() is not None:
+            self.follow()
         for intake in self.intakes.values():
             intake.close()
 
