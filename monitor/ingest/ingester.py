@@ -230,6 +230,11 @@ class Ingester:
         return self._states
 
     @property
+    def as_of(self) -> int | None:
+        """The instant up to which everything was read that the logs held; None before the first complete pass."""
+        return self._as_of
+
+    @property
     def failure(self) -> str | None:
         """Why nothing can be kept just now, in words; None when all is well."""
         return self._failure
