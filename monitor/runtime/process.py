@@ -549,7 +549,11 @@ class Runtime:
         ingester = self._ingester
         if ingester is not None:
             as_of, behind = ingester.catch_up(_DRAIN_S if wait else 0.0)
-            return (as_of if as_of is not None else self.store.as_of()), behind
+            if as_of is None or self.stores.is_fleet:
+                # Of a fleet the node that has read the least says how far all have.
+                known = [at for at in (as_of, self.store.as_of()) if at is not None]
+                as_of = min(known, default=None)
+            return as_of, behind
         deadline = time.monotonic() + (_WAIT_FOR_OTHER_S if wait else 0.0)
         asked = time.time_ns() // 1_000_000
         folders = self._unread.openclaw_folders()
@@ -558,7 +562,8 @@ class Runtime:
             behind = self._unread.of(wanted) + sum(map(self._unread.of_folder, folders))
             if behind == 0:
                 # What was there when the question came has been read, whenever that happened.
-                return (asked if folders or any(wanted.values()) else self.store.as_of()), None
+                here = (folders or any(wanted.values())) and not self.stores.is_fleet
+                return (asked if here else self.store.as_of()), None
             if time.monotonic() >= deadline or not self.ingester_alive():
                 return self.store.as_of(), behind
             time.sleep(0.02)
