@@ -15,7 +15,7 @@ from monitor.store.sqlite import SqliteStore
 ASKED = "agent:main:discord:channel:1480012345678901234"
 _ASKED_ROUNDS = 40
 _BATCH = 20_000
-_START = 1_769_938_200_000
+START = 1_769_938_200_000
 _SPAN_MS = 90 * 86_400_000
 #: Sessions that speak at the same time, and rounds of a session on average.
 _AT_ONCE = 200
@@ -24,28 +24,29 @@ _MODELS = tuple((f"model-{n}", f"llm-{n % 5}.internal.dns", "USD" if n % 3 else 
 _CONSUMERS = tuple(f"team-{n}" for n in range(20))
 
 
-def build(folder: Path, rounds: int) -> None:
-    """Fill a store in `folder`: ninety days of `rounds` rounds, twelve models, twenty consumers."""
+def build(folder: Path, count: int) -> None:
+    """Fill a store in `folder`: ninety days of `count` rounds, twelve models, twenty consumers."""
     store = SqliteStore(folder, keep_content=False, price_version="bench")
     try:
         batch: list[PricedRound] = []
-        for priced in _rounds(rounds):
+        for priced in rounds(count):
             batch.append(priced)
             if len(batch) == _BATCH:
                 store.add(Batch(rounds=batch))
                 batch = []
-        store.add(Batch(rounds=batch, as_of=_START + _SPAN_MS))
+        store.add(Batch(rounds=batch, as_of=START + _SPAN_MS))
     finally:
         store.close()
 
 
-def _rounds(count: int) -> Iterator[PricedRound]:
+def rounds(count: int) -> Iterator[PricedRound]:
+    """The rounds of a store, the oldest first."""
     r = random.Random(1)
     active = [_session(n) for n in range(_AT_ONCE)]
     sessions = _AT_ONCE
     asked_every = max(1, count // _ASKED_ROUNDS)
     for n in range(count):
-        at = _START + n * _SPAN_MS // count
+        at = START + n * _SPAN_MS // count
         if n % asked_every == asked_every // 2:
             yield _round(r, at, ASKED, n // asked_every % 2, _CONSUMERS[0])
             continue

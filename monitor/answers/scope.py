@@ -328,6 +328,10 @@ class ScopedStore:
         """Refused."""
         self._refuse()
 
+    def nodes(self) -> Mapping[str, int]:
+        """Refused."""
+        self._refuse()
+
     def missing(self) -> Sequence[str]:
         """That something is missing concerns everybody; where it would be does not."""
         return ["a part of the store"] if self._store.missing() else []

@@ -34,8 +34,12 @@ class Follower:
     # -- told by the ingesting thread ---------------------------------------------------------------
 
     def passing(self) -> None:
-        """A pass over the sources has begun."""
+        """A pass over the sources has begun, or other work with the store."""
         self._moved, self._why = time.monotonic(), None
+
+    def idle(self) -> None:
+        """That work is done."""
+        self._moved = None
 
     def stored(self) -> None:
         """Something was stored."""

@@ -32,7 +32,7 @@ from monitor.runtime.address import Addresses
 from monitor.runtime.following import OWN_RECORDS, STDIN, Following, is_of_days, size_of
 from monitor.runtime.stores import Stores
 from monitor.runtime.unread import Unread
-from monitor.store.base import Added, RepricedRounds, SessionQuery, Store, StoreAway
+from monitor.store.base import Added, Batch, RepricedRounds, SessionQuery, Store, StoreAway
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -55,6 +55,10 @@ _TAKE_OVER_S = 2.0
 #: How long an answer waits for the log: in the ingesting process, and for another process to ingest.
 _DRAIN_S = 2.0
 _WAIT_FOR_OTHER_S = 0.5
+#: A fleet of which no node has said anything for so long is not read.
+_SILENT_MS = 600_000
+#: A node of a fleet says at least this often how far it has read.
+_BEAT_S = 15.0
 
 
 class Runtime:
@@ -92,6 +96,7 @@ class Runtime:
         self._retention: Retention | None = None
         self._spools: list[Spool] = []
         self._follower: Follower | None = None
+        self._beaten = 0.0
 
     # -- what is followed -------------------------------------------------------------------------
 
@@ -392,8 +397,23 @@ class Runtime:
 
     def _spare_time(self) -> bool:
         """Do a little of what is less urgent than reading; whether there is more."""
+        self._beat()
         sealed = [spool.seal_if_due() for spool in self._spools]
         return any(sealed) or (self._retention is not None and self._retention.step())
+
+    def _beat(self) -> None:
+        """Say in a fleet's store how far this node has read, also when its logs say nothing for a while."""
+        ingester, writer = self._ingester, self._writer
+        if not self.stores.is_fleet or ingester is None or writer is None:
+            return
+        moment = time.monotonic()
+        if moment - self._beaten < _BEAT_S or ingester.as_of is None:
+            return
+        self._beaten = moment
+        try:
+            writer.add(Batch(as_of=ingester.as_of))
+        except StoreAway as away:
+            log.debug("the store is away: %s", away)
 
     def _close_ingester(self) -> None:
         if self._follower is not None:
@@ -467,7 +487,7 @@ class Runtime:
         problems_here, notes_here = self.waiting_here()
         return Standing(
             tuple(sources),
-            ingesting=self.ingester_alive(),
+            ingesting=self.ingester_alive() or self._others_read(),
             failure=ingester.failure if ingester is not None else None,
             problems=(
                 *((self._start_failure,) if self._start_failure is not None else ()),
@@ -495,6 +515,13 @@ class Runtime:
         from monitor.alerts import untold_silences  # noqa: PLC0415 - only where somebody is to be told
 
         return untold_silences(self.folder)
+
+    def _others_read(self) -> bool:
+        """Whether some node of the fleet has read its logs just now."""
+        if not self.stores.is_fleet:
+            return False
+        newest = max(self.store.nodes().values(), default=0)
+        return time.time_ns() // 1_000_000 - newest < _SILENT_MS
 
     def _unread_transcripts(self) -> list[str]:
         read = {source.path for source in self.sources() if source.kind == "openclaw"}
@@ -563,7 +590,11 @@ class Runtime:
         ingester = self._ingester
         if ingester is not None:
             as_of, behind = ingester.catch_up(_DRAIN_S if wait else 0.0)
-            return (as_of if as_of is not None else self.store.as_of()), behind
+            if as_of is None or self.stores.is_fleet:
+                # Of a fleet the node that has read the least says how far all have.
+                known = [at for at in (as_of, self.store.as_of()) if at is not None]
+                as_of = min(known, default=None)
+            return as_of, behind
         deadline = time.monotonic() + (_WAIT_FOR_OTHER_S if wait else 0.0)
         asked = time.time_ns() // 1_000_000
         folders = self._unread.openclaw_folders()
@@ -572,7 +603,8 @@ class Runtime:
             behind = self._unread.of(wanted) + sum(map(self._unread.of_folder, folders))
             if behind == 0:
                 # What was there when the question came has been read, whenever that happened.
-                return (asked if folders or any(wanted.values()) else self.store.as_of()), None
+                here = (folders or any(wanted.values())) and not self.stores.is_fleet
+                return (asked if here else self.store.as_of()), None
             if time.monotonic() >= deadline or not self.ingester_alive():
                 return self.store.as_of(), behind
             time.sleep(0.02)

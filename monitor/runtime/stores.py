@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,19 @@ class Stores:
     def exists(self) -> bool:
         """Whether anything was stored yet. A fleet's store is there, or asking it says what is missing."""
         return self.is_fleet or (self._folder / DATABASE).exists()
+
+    def versions(self) -> dict[str, str]:
+        """The versions of the tables and of the engine under them."""
+        if self._url is None:
+            from monitor.store.schema import VERSION  # noqa: PLC0415 - only who is asked for it needs it
+
+            return {"schema": str(VERSION), "sqlite": sqlite3.sqlite_version}
+        from monitor.store.clickhouse import setup  # noqa: PLC0415 - only where there is a fleet
+        from monitor.store.clickhouse.connection import connect  # noqa: PLC0415
+
+        with connect(self._url) as db:
+            engine = ".".join(map(str, db.version()))
+            return {"store": str(db), "tables": str(setup.version(db) or "none"), "clickhouse": engine}
 
     def reading(self) -> OpenStore:
         """The store, for questions only.

@@ -33,8 +33,8 @@ _ALLOWED: Release = (2026, 8, 1)
 _SENT: Release = (2026, 9, 5)
 #: Releases before it do not ask a plugin about a provider that it does not bring along.
 _ASKS_PLUGINS: Release = (2026, 6, 1)
-#: Protocols in which the setting has OpenClaw send the header; without one named, OpenClaw speaks the first.
-_PROTOCOLS = ("openai-completions", "anthropic-messages")
+#: The only protocol in which the setting has OpenClaw send the header; the one that it speaks where none is named.
+_PROTOCOL = "openai-completions"
 #: Where Higress listens, in its container and with docker compose.
 _PORT = 8080
 _RECORD = ".session-monitor-settings"
@@ -238,8 +238,8 @@ def _affinity(naming: Naming, config: Mapping[str, Any], providers: Sequence[str
         for model in found:
             if not isinstance(model.get("id"), str):
                 continue
-            protocol = model.get("api") or provider.get("api") or _PROTOCOLS[0]
-            if protocol not in _PROTOCOLS:
+            protocol = model.get("api") or provider.get("api") or _PROTOCOL
+            if protocol != _PROTOCOL:
                 naming.notes.append(
                     f"{name}/{model['id']} speaks {protocol}, in which OpenClaw sends no {HEADERS['affinity']}: "
                     "use --naming plugin."

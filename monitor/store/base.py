@@ -681,8 +681,15 @@ class Store(Protocol):
         """
         ...
 
+    def nodes(self) -> Mapping[str, int]:
+        """The machines that write into the store, and up to when each has read its sources (ms since 1970).
+
+        None where the store is one machine's own.
+        """
+        ...
+
     def missing(self) -> Sequence[str]:
-        """Parts of the store that were away when something was asked just now: what they hold is in no figure."""
+        """What is in no figure just now, in words: parts of the store that are away, machines that are silent."""
         ...
 
     def verify(self) -> list[str]:

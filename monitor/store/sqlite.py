@@ -576,6 +576,10 @@ class SqliteStore:
         """Shares of budgets that were passed, the newest first, and who was told."""
         return self._ask(lambda db, _: alerts.newest(db, limit), [])
 
+    def nodes(self) -> Mapping[str, int]:
+        """None: it is one machine's own."""
+        return {}
+
     def missing(self) -> Sequence[str]:
         """Nothing: a file is there as a whole."""
         return ()

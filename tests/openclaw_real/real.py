@@ -188,11 +188,6 @@ class OpenClaw:
         assert answer["status"] == "ok", answer
         return _texts(answer["result"])
 
-    def alone(self, key: str, message: str) -> str:
-        """What the agent answers where no gateway runs."""
-        said = self.run("agent", "--local", "--agent", "main", "--session-key", key, "--message", message, "--json")
-        return _texts(json.loads(said))
-
 
 def _texts(result: dict[str, Any]) -> str:
     return "\n".join(part.get("text") or "" for part in result["payloads"])

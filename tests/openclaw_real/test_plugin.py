@@ -1,4 +1,4 @@
-"""Our plugin in a real OpenClaw: its requests carry the session key, and Higress needs no setting for that."""
+"""Our plugin in a real OpenClaw: each request carries the session key, and Higress needs no setting for that."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from tests.openclaw_real.test_spend import check, told
 KEY = "agent:main:discord:channel:123"
 
 
-def test_the_plugin_sends_the_key_and_the_agent_finds_its_spend_by_it(tmp_path: Path) -> None:
+def test_the_plugin_sends_the_key_with_a_compaction_too_and_the_agent_finds_its_spend_by_it(tmp_path: Path) -> None:
     with Provider(tmp_path / "access.log") as provider:
         openclaw = OpenClaw(tmp_path, provider, name="our-gateway")
         before = openclaw.config.read_bytes()
         words = ("--client", "openclaw", "--naming", "plugin", "--provider", "our-gateway")
         openclaw.monitor("skill", "install", "--yes", *words)
-        answer = told(openclaw.alone(KEY, SPEND))
+        with openclaw.running():
+            answer = told(openclaw.turn(KEY, SPEND))
+            openclaw.call("sessions.compact", key=KEY)
         sent = list(provider.sent)
-        assert [one.headers.get("x-openclaw-session-key") for one in sent] == [KEY, KEY]
-        assert [one.session_id for one in sent] == [KEY, KEY]
+        assert [one.tools for one in sent] == [True, True, False]
+        assert [one.headers.get("x-openclaw-session-key") for one in sent] == [KEY] * 3
+        assert [one.session_id for one in sent] == [KEY] * 3
         assert not any("x-session-affinity" in one.headers for one in sent)
         check(answer, KEY, sent[:1])
         assert answer["session_source"] == "header"

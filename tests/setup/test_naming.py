@@ -186,11 +186,12 @@ def test_where_the_user_has_set_all_nothing_of_it_is_ours(place: Place) -> None:
     assert place.sends(0) is True
 
 
-def test_a_model_in_another_protocol_is_named(place: Place) -> None:
-    place.edit('{ id: "glm-5", ', '{ id: "glm-5", api: "openai-responses", ')
+@pytest.mark.parametrize("protocol", ["openai-responses", "anthropic-messages"])
+def test_a_model_in_another_protocol_is_named(place: Place, protocol: str) -> None:
+    place.edit('{ id: "glm-5", ', f'{{ id: "glm-5", api: "{protocol}", ')
     one = place.install()
     assert (place.sends(0), place.sends(1)) == (True, None)
-    assert "higress/glm-5 speaks openai-responses" in said(one)
+    assert f"higress/glm-5 speaks {protocol}" in said(one)
 
 
 # -- which provider ---------------------------------------------------------------------------------

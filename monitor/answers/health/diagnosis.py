@@ -59,6 +59,7 @@ class Diagnosis(SourceHealth):
     free_bytes: int | None = None
     checked: str | None = None
     versions: dict[str, str] = {}
+    nodes: dict[str, str] = Field(default={}, description="Machines that write, and up to when each has read.")
 
 
 def diagnosis(ask: Asking, standing: Standing, place: Place, *, now_ms: int | None = None) -> Diagnosis:
@@ -69,6 +70,7 @@ def diagnosis(ask: Asking, standing: Standing, place: Place, *, now_ms: int | No
     followed = {seen.source: seen for seen in ask.store.feeds()}
     found = [
         *_of_place(place),
+        *_of_fleet(ask),
         *_of_sources(standing, report),
         *_of_names(standing, report, by_header, by_text),
         *_of_meters(ask, standing, now),
@@ -91,7 +93,17 @@ def diagnosis(ask: Asking, standing: Standing, place: Place, *, now_ms: int | No
         free_bytes=place.free_bytes,
         checked=place.checked,
         versions=place.versions,
+        nodes={name: rfc3339(at) for name, at in sorted(ask.store.nodes().items())},
     )
+
+
+def _of_fleet(ask: Asking) -> Iterator[Finding]:
+    for what in ask.store.missing():
+        yield _problem(
+            "fleet",
+            f"{what}: what it holds or reads is in no figure",
+            "see that it runs and reaches the others; a node that is no more is forgotten after a week",
+        )
 
 
 def _detail(source: SourceReport, seen: Feed | None) -> SourceDetail:

@@ -31,6 +31,8 @@ def opened(data_dir: Path | None, config: Path | None, log_path: Sequence[str]) 
 
     runtime = Runtime(load(config, data_dir=data_dir), log_paths=[Path(path) for path in log_path])
     piped = "-" in log_path
+    if runtime.stores.is_fleet and not log_path and not runtime.settings.sources:
+        return runtime  # the fleet's nodes read their logs; this machine only asks
     if not runtime.has_logs() or (runtime.ingester_alive() and not piped):
         return runtime
     # Always a pass, whatever the sizes say: a file may have been rotated, or replaced by one of its size.

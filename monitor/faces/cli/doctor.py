@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from monitor import __version__
 from monitor.answers.health import Diagnosis, SourceDetail, diagnosis
 from monitor.config import load
 from monitor.faces.cli.ask import opened, print_answer
-from monitor.faces.cli.main import FAILED, as_json, common, shown
+from monitor.faces.cli.main import FAILED, as_json, common, on_one_line, shown
 from monitor.runtime import STDIN, Runtime
 from monitor.setup import data_dir as places
 from monitor.setup.machine import Machine
@@ -116,14 +115,11 @@ def _read_what_was_missed(
 
 
 def _versions(runtime: Runtime) -> dict[str, str]:
-    from monitor.store.schema import VERSION  # noqa: PLC0415
-
     catalog = runtime.catalog()
     days = (datetime.now(UTC).date() - catalog.checked).days
     return {
         "program": __version__,
-        "schema": str(VERSION),
-        "sqlite": sqlite3.sqlite_version,
+        **runtime.stores.versions(),
         "python": platform.python_version(),
         "prices": f"{catalog.version} ({days:,} {'day' if days == 1 else 'days'} old)",
     }
@@ -133,6 +129,8 @@ def _show(answer: Diagnosis, pid: int | None) -> None:
     click.echo(f"{answer.rounds:,} rounds in {answer.sessions:,} sessions, read up to {answer.as_of or 'nothing yet'}")
     if answer.ingesting:
         click.echo(f"a process reads the logs{f' ({pid})' if pid else ''}")
+    for name, read in answer.nodes.items():
+        click.echo(f"node {on_one_line(name)}: read up to {read}")
     for source in answer.sources:
         _show_source(source)
     size = f"{answer.data_bytes:,} bytes" if answer.data_bytes is not None else "unknown size"

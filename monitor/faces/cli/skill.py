@@ -29,8 +29,8 @@ The header holds OpenClaw's session id. Follow OpenClaw's own records too (--log
 
 _BY_ITSELF = """\
 In Higress nothing is to be set: the plugin ai-statistics looks for x-openclaw-session-key by itself
-  (versions from before February 2026 know no sessions: update it there). If OpenClaw's gateway runs, start it again,
-  so that it loads ours."""
+  (versions from before February 2026 know no sessions: update it there). A running gateway of OpenClaw 2026.9.6
+  loads ours by itself; start an older one again."""
 
 _UNNAMED = """\
 Figures by conversation need session ids in the gateway's log. This command has set nothing for that in OpenClaw:

@@ -142,10 +142,9 @@ class State:
     def _feeds(self, where: str) -> list[Feed]:
         return [_feed(value) for _, _, value in self.some("feed", where)]
 
-    def as_of(self) -> int | None:
-        """The instant up to which all nodes have read their sources."""
-        told = [int(value) for _, _, value in self.some("as_of")]
-        return min(told) if told else None
+    def nodes(self) -> dict[str, int]:
+        """Up to when each node has read its sources."""
+        return {owner: int(value) for owner, _, value in self.some("as_of")}
 
     def follow(self, source: str, kind: str, settings: bytes) -> None:
         """Remember how this node reads a source."""

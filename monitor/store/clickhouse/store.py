@@ -56,6 +56,7 @@ from monitor.store.clickhouse.budgets import Budgets
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.joining import Joiner
 from monitor.store.clickhouse.naming import Names
+from monitor.store.clickhouse.nodes import Nodes
 from monitor.store.clickhouse.partial import Partial
 from monitor.store.clickhouse.state import State
 from monitor.store.clickhouse.writing import Writer
@@ -87,6 +88,7 @@ class ClickHouseStore:
         self._asked = Partial(db)
         self._lock = threading.RLock()
         self._state = State(db, node or socket.gethostname())
+        self._standing = Nodes(State(self._asked, self._state.node))
         self._names = Names(db)
         self._budgets = Budgets(db, self._state, budgets)
         self._joiner = Joiner(db, self._names)
@@ -349,8 +351,12 @@ class ClickHouseStore:
         return verifying.check(self._db)
 
     def as_of(self) -> int | None:
-        """The instant up to which all nodes have read all of their sources."""
-        return self._state.as_of()
+        """The instant up to which all nodes have read all of their sources, but for those that are silent."""
+        return self._standing.as_of()
+
+    def nodes(self) -> Mapping[str, int]:
+        """Up to when each node has read its sources."""
+        return self._standing.nodes()
 
     def grown_since(self, mark: int | None) -> tuple[int, Sequence[str]]:
         """A mark for now, and the ids of the sessions that grew since an earlier one."""
@@ -369,8 +375,8 @@ class ClickHouseStore:
         return self._budgets.alerts(limit)
 
     def missing(self) -> Sequence[str]:
-        """The shards of which no replica answered when something was asked just now."""
-        return self._asked.missing()
+        """Shards of which no replica answers, and nodes that have said nothing for a while."""
+        return [*self._asked.missing(), *self._standing.silent()]
 
     def verify(self) -> list[str]:
         """What does not add up; empty when everything does. Reads every round."""
