@@ -34,8 +34,12 @@ class Follower:
     # -- told by the ingesting thread ---------------------------------------------------------------
 
     def passing(self) -> None:
-        """A pass over the sources has begun."""
+        """A pass over the sources has begun, or other work with the store."""
         self._moved, self._why = time.monotonic(), None
+
+    def idle(self) -> None:
+        """That work is done."""
+        self._moved = None
 
     def stored(self) -> None:
         """Something was stored."""
@@ -61,10 +65,12 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and let go of the files."""
+        """End the thread and let go of the files; what they hold is kept before, where it could not be stored."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        if self._stuck() is not None:
+            self.follow()
         for intake in self.intakes.values():
             intake.close()
 

@@ -159,7 +159,7 @@ class Ingester:
                     retry = min(2 * retry, _LAST_RETRY_S)
                     continue
                 # Less urgent work is done between two passes, a little each time.
-                more = self._spare_time() if self._spare_time is not None else False
+                more = self._work_less_urgent()
                 if watched != (watched := self._watched()):
                     self._wake.watch(watched)
                 self._wake.wait(_REST_S if more else self._idle_look_s)
@@ -167,6 +167,17 @@ class Ingester:
             self._wake.close()
             for source in self.sources:
                 source.close()
+
+    def _work_less_urgent(self) -> bool:
+        if self._spare_time is None:
+            return False
+        if self._follower is None:
+            return self._spare_time()
+        self._follower.passing()  # it may ask the store, too
+        try:
+            return self._spare_time()
+        finally:
+            self._follower.idle()
 
     def _watched(self) -> list[Path]:
         return [path for source in self.sources for path in source.watched]

@@ -205,6 +205,11 @@ class LogSource(_Source):
         """What the log has gained since the last time, a chunk a batch."""
         for chunk in self.tail.read():
             yield self.batch(chunk)
+        if self._intake is not None:
+            for one in self._intake.spool.losses.untold():
+                # Also those must hear of it who ask from elsewhere.
+                yield Batch(seen=[SourceSeen(self.name, missed_path=one.path, missed_at=one.at)])
+                self._intake.spool.losses.tell(one)
         if not self._looked_for_lost:
             self._looked_for_lost = True
             lost = self.tail.vanished()

@@ -45,6 +45,8 @@ class Status(msgspec.Struct):
     #: Lines and bytes of all losses, those too that are no longer told one by one.
     lost_lines: int = 0
     lost_bytes: int = 0
+    #: Up to when the store was told of them.
+    told: int = 0
 
 
 _decode = msgspec.json.Decoder(Status).decode
@@ -92,6 +94,15 @@ class Losses:
     def damaged(self, path: Path, size: int) -> None:
         """A segment can't be read."""
         self._add(Lost(str(path), "", 0, size, 0, _now_ms(), damaged=True))
+        self._write()
+
+    def untold(self) -> list[Lost]:
+        """Losses that the store does not know of."""
+        return [one for one in self.status.lost if one.at > self.status.told]
+
+    def tell(self, lost: Lost) -> None:
+        """The store knows of it, and of all that were before."""
+        self.status.told = max(self.status.told, lost.at)
         self._write()
 
     def _add(self, lost: Lost) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from monitor.config import DEFAULT_LOGS, Settings, SourceSettings, check_allowed, is_openclaw, openclaw_folders
 from monitor.runtime.stores import Stores
-from monitor.store.base import OlderStore, Store, StoreError
+from monitor.store.base import OlderStore, Store, StoreAway, StoreError
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -81,6 +81,9 @@ class Following:
             # After an upgrade: what is followed stands in tables that have to be brought up to date first.
             self._bring_up_to_date()
             how = self._store.followed()
+        except StoreAway as error:
+            log.warning("what was followed before can't be asked: name the logs in the configuration (%s)", error)
+            return []
         found = []
         for name in self._store.sources():
             kind, settings = how.get(name, ("higress", b"{}"))

@@ -16,15 +16,25 @@ from monitor.store.base import Store
 
 if TYPE_CHECKING:
     from monitor.archive import Spool
+    from monitor.ingest.intake import Intake
 
 #: Where the original lines of a log are kept as they are read; None where they are not.
 KeptBy = Callable[[Path], "Spool | None"]
 
 
 def opened(
-    settings: SourceSettings, writer: Store, catalog: LiveCatalog, *, keep_content: bool, kept_by: KeptBy
+    settings: SourceSettings,
+    writer: Store,
+    catalog: LiveCatalog,
+    *,
+    keep_content: bool,
+    kept_by: KeptBy,
+    intake: Intake | None = None,
 ) -> Source:
-    """One source, from where the store says that it was read to; how it is read is remembered there."""
+    """One source, from where the store says that it was read to; how it is read is remembered there.
+
+    `intake`: what follows it already, where it is a log of a fleet's node.
+    """
     name = str(settings.path)
     reader = None
     if settings.kind == "openclaw":
@@ -52,4 +62,5 @@ def opened(
         reader=reader,
         lines_kept_by=kept_by(settings.path) if settings.kind == "higress" else None,
         origin=name if settings.kind == "usage" else None,
+        intake=intake,
     )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from monitor.alerts import Teller
     from monitor.archive import Spool
     from monitor.ingest import Ingester
+    from monitor.ingest.follower import Follower
     from monitor.ingest.retention import Retention
     from monitor.prices.catalog import Catalog
     from monitor.prices.live import LiveCatalog
@@ -94,6 +95,7 @@ class Runtime:
         self._start_failure: str | None = None
         self._retention: Retention | None = None
         self._spools: list[Spool] = []
+        self._follower: Follower | None = None
         self._beaten = 0.0
 
     # -- what is followed -------------------------------------------------------------------------
@@ -126,8 +128,10 @@ class Runtime:
     # -- ingestion --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def ingesting(self) -> Iterator[Ingester]:
+    def ingesting(self, *, wait: bool = False) -> Iterator[Ingester]:
         """Hold the lock and be ready to ingest; for commands that do nothing else.
+
+        With `wait`, a fleet's store that is away is waited for; the logs are followed meanwhile.
 
         Raises:
             filelock.Timeout: another process ingests into this data directory.
@@ -136,7 +140,7 @@ class Runtime:
         self._make_folder()
         with self._lock():
             try:
-                yield self._open_ingester()
+                yield self._open_ingester(wait=wait)
             finally:
                 self._close_ingester()
 
@@ -168,7 +172,7 @@ class Runtime:
                 self._not_started(f"can't lock {self.folder}: {error}")
                 continue
             try:
-                ingester = self._open_ingester()
+                ingester = self._open_ingester(wait=True)
                 self._start_failure = None
                 self._settled.set()
                 if (own := self._addresses.own) is not None:
@@ -303,7 +307,26 @@ class Runtime:
             held.callback(store.close)
             yield store
 
-    def _open_ingester(self) -> Ingester:
+    def _open_ingester(self, *, wait: bool) -> Ingester:
+        """Be ready to ingest; a fleet's node follows its logs from now on, whether the store is there or not."""
+        if self.stores.is_fleet:
+            from monitor.runtime import node  # noqa: PLC0415 - only where there is a fleet
+
+            self._follower = node.follower(self.settings, self.folder, self.sources())
+            self._follower.start()
+        while True:
+            try:
+                ingester = self._built_ingester()
+                self._start_failure = None
+                return ingester
+            except StoreAway as error:
+                if self._follower is None or not wait or self._stop.is_set():
+                    raise
+                self._follower.failed(str(error))
+                self._close_writer()
+                self._not_started(f"the store is away, and the logs are followed meanwhile: {error}")
+
+    def _built_ingester(self) -> Ingester:
         from monitor.ingest import Ingester  # noqa: PLC0415 - only one process reads logs
         from monitor.redaction import Redactor  # noqa: PLC0415
         from monitor.runtime.opening import opened  # noqa: PLC0415
@@ -328,8 +351,10 @@ class Runtime:
         if all(source.path != self.folder / OWN_RECORDS for source in configured):
             # Somebody may send records later.
             configured.append(SourceSettings(kind="usage", path=self.folder / OWN_RECORDS))
+        intakes = self._follower.intakes if self._follower is not None else {}
+        kept_by = partial(self._spool, writer)
         sources = [
-            opened(source, writer, catalog, keep_content=keep_content, kept_by=partial(self._spool, writer))
+            opened(source, writer, catalog, keep_content=keep_content, kept_by=kept_by, intake=intakes.get(source.path))
             for source in configured
         ]
         self._ingester = Ingester(
@@ -391,6 +416,12 @@ class Runtime:
             log.debug("the store is away: %s", away)
 
     def _close_ingester(self) -> None:
+        if self._follower is not None:
+            self._follower.stop()
+            self._follower = None
+        self._close_writer()
+
+    def _close_writer(self) -> None:
         if self._teller is not None:
             self._teller.stop()
             self._teller = None
@@ -453,6 +484,7 @@ class Runtime:
             sources.append(
                 SourceStanding(str(source.path), source.kind, size is not None, size or 0, pending, problems)
             )
+        problems_here, notes_here = self.waiting_here()
         return Standing(
             tuple(sources),
             ingesting=self.ingester_alive() or self._others_read(),
@@ -463,10 +495,19 @@ class Runtime:
                 *((self._live.problem,) if self._live is not None and self._live.problem is not None else ()),
                 *failed_channels(self.store.alerts()),
                 *self._untold_silences(),
+                *problems_here,
             ),
-            notes=(*notes, *self._unread_transcripts(), *self._stale_prices()),
+            notes=(*notes, *notes_here, *self._unread_transcripts(), *self._stale_prices()),
             version=__version__,
         )
+
+    def waiting_here(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is wrong with lines that wait on this node or are lost, and what is worth knowing; without the store."""
+        if not self.stores.is_fleet:
+            return (), ()
+        from monitor.runtime import node  # noqa: PLC0415 - only where there is a fleet
+
+        return node.told(self.folder)
 
     def _untold_silences(self) -> list[str]:
         if not self.settings.alerts.notify:

@@ -81,11 +81,16 @@ class Stores:
         from monitor.store.clickhouse.store import ClickHouseStore  # noqa: PLC0415
 
         assert self._url is not None
-        return ClickHouseStore(
-            connect(self._url),
-            node=self._node,
-            read_only=read_only,
-            keep_content=keep_content,
-            price_version=price_version,
-            budgets=budgets,
-        )
+        connection = connect(self._url)
+        try:
+            return ClickHouseStore(
+                connection,
+                node=self._node,
+                read_only=read_only,
+                keep_content=keep_content,
+                price_version=price_version,
+                budgets=budgets,
+            )
+        except BaseException:
+            connection.close()
+            raise

@@ -18,6 +18,7 @@ from monitor.runtime import STDIN, Runtime
 from monitor.setup import data_dir as places
 from monitor.setup.machine import Machine
 from monitor.setup.openclaw_hints import hints
+from monitor.store.base import StoreAway
 
 #: More than any rotation keeps: what lies beyond `max_rotate` was never looked at.
 _ALL_ROTATED = 10_000
@@ -69,15 +70,21 @@ def doctor_command(
     if fix and not dry_run:
         _read_what_was_missed(runtime, data_dir, config, log_path)
     found = places.repairs(runtime.folder, archive)
-    place = places.place(
-        runtime.folder,
-        found,
-        checked="every sum was added up anew" if deep else "quick check",
-        broken=runtime.store.verify() if deep else runtime.store.check(),
-        versions=_versions(runtime),
-        hints=hints(Machine.here(), [source.path for source in runtime.sources() if source.kind == "openclaw"]),
-    )
-    answer = diagnosis(runtime.asking(), runtime.standing(), place)
+    try:
+        place = places.place(
+            runtime.folder,
+            found,
+            checked="every sum was added up anew" if deep else "quick check",
+            broken=runtime.store.verify() if deep else runtime.store.check(),
+            versions=_versions(runtime),
+            hints=hints(Machine.here(), [source.path for source in runtime.sources() if source.kind == "openclaw"]),
+        )
+        answer = diagnosis(runtime.asking(), runtime.standing(), place)
+    except StoreAway:
+        # What this node knows by itself can be told all the same.
+        for what in runtime.waiting_here()[0]:
+            click.echo(f"! {shown(what)}", err=True)
+        raise
     pid = places.ingesting_process(runtime.folder)
     print_answer(answer, json_, lambda: _show(answer, pid))
     if not answer.ok:

@@ -88,7 +88,7 @@ def ingest_command(
     deadline = time.monotonic() + (_WAIT_TO_READ_S if piped else _WAIT_S)
     while True:
         try:
-            with runtime.ingesting() as ingester:
+            with runtime.ingesting(wait=not once) as ingester:
                 if not once:
                     click.echo(f"following {', '.join(str(source.path) for source in sources)}", err=True)
                     end = folder.follow(runtime) if folder is not None else None
