@@ -12,11 +12,12 @@ from monitor.rounds import extra_without_text
 from monitor.store.base import SkippedLines, StoreError
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.durability import at_once
-from monitor.store.clickhouse.schema import Table, local
+from monitor.store.clickhouse.schema import ROUND, Table, local
 from monitor.store.clickhouse.state import State
-from monitor.store.clickhouse.tables import BLOBS, ask, now, write
+from monitor.store.clickhouse.tables import BLOBS, ask, now, touch, write
 from monitor.store.clickhouse.values import literal
 from monitor.store.rows import CONTENT
+from monitor.store.schema import DAY_MS
 
 #: Whether a row of ``round`` or ``witness`` may hold something that a client said; see `extra_without_text`.
 HOLDS_TEXT = (
@@ -43,6 +44,9 @@ _skipped = msgspec.msgpack.Decoder(SkippedLines).decode
 
 def rewrite(db: Database, table: Table, changes: Mapping[str, str], where: str) -> None:
     """Write the rows that meet a condition again, some columns of them changed to what an expression says."""
+    if table is ROUND:
+        days = f"SELECT DISTINCT at - modulo(at, {DAY_MS}) FROM round FINAL WHERE {where}"
+        touch(db, (day for (day,) in ask(db, days)))
     columns = ", ".join({**changes, "ver": f"toUInt64({now()})"}.get(name, name) for name in table.names)
     db.execute(
         f"INSERT INTO {table.name} ({', '.join(table.names)}) SELECT {columns} FROM {table.name} FINAL WHERE {where}",
