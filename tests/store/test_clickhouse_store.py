@@ -71,6 +71,7 @@ class TestClickHouseSums(SummedUp, StoreConformance):
 
 
 class TestClickHouseRetention(SummedUp, RetentionConformance):
+    shares_between_sessions = False
     fewer = fewer(EXAMPLES)
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from monitor.rounds import extra_without_text
 from monitor.store.base import SkippedLines, StoreError
+from monitor.store.clickhouse import durability
 from monitor.store.clickhouse.connection import Database
-from monitor.store.clickhouse.durability import at_once
 from monitor.store.clickhouse.schema import ROUND, Table, local
 from monitor.store.clickhouse.state import State
 from monitor.store.clickhouse.tables import BLOBS, ask, now, touch, write
@@ -48,10 +48,9 @@ def rewrite(db: Database, table: Table, changes: Mapping[str, str], where: str) 
         days = f"SELECT DISTINCT at - modulo(at, {DAY_MS}) FROM round FINAL WHERE {where}"
         touch(db, (day for (day,) in ask(db, days)))
     columns = ", ".join({**changes, "ver": f"toUInt64({now()})"}.get(name, name) for name in table.names)
-    db.execute(
-        f"INSERT INTO {table.name} ({', '.join(table.names)}) SELECT {columns} FROM {table.name} FINAL WHERE {where}",
-        at_once(db),
-    )
+    sql = f"INSERT INTO {table.name} ({', '.join(table.names)}) SELECT {columns} FROM {table.name} FINAL WHERE {where}"
+    # On all replicas: one that came back without them would have the words again.
+    durability.everywhere(db, lambda settings: db.execute(sql, settings))
 
 
 def forget_words(db: Database, table: Table, where: str) -> Iterator[list[tuple[Any, ...]]]:
