@@ -16,6 +16,7 @@ from monitor.rounds import START, UNKNOWN_TIME, Conversation, Round, Usage
 from monitor.store.base import Batch, Bounds, PricedRound, Pruned, Purged, SkippedLines, StoreError
 from monitor.store.clickhouse import erasing, pruning
 from monitor.store.clickhouse.connection import Database
+from monitor.store.clickhouse.schema import PIECE, SAID
 from monitor.store.clickhouse.setup import create
 from monitor.store.clickhouse.store import ClickHouseStore
 from tests.fleet.embedded import shared
@@ -386,17 +387,17 @@ def test_what_could_not_be_deleted_yet_is_told(store: ClickHouseStore, monkeypat
 
 def test_waiting_for_deletions_ends_when_they_are_done_or_the_time_is_over() -> None:
     class Slow:
-        database, cluster = "there", None
-        left = 3
+        left = 5
 
-        def query(self, *_: object) -> list[tuple[str, int]]:
+        def query(self, *_: object) -> list[tuple[int]]:
             self.left -= 1
-            return [("piece", 2), ("said", 1)] if self.left else []
+            return [(max(self.left, 0),)]
 
     paused: list[float] = []
-    assert erasing.wait(Slow(), 60.0, paused.append) is None  # type: ignore[arg-type]
+    pending = [(PIECE, "chain = 'a'"), (SAID, "chain = 'a'")]
+    assert erasing.wait(Slow(), pending, 60.0, paused.append) is None  # type: ignore[arg-type]
     assert paused == [0.05, 0.1]
-    problem = erasing.wait(Slow(), 0.0, paused.append)  # type: ignore[arg-type]
+    problem = erasing.wait(Slow(), pending, 0.0, paused.append)  # type: ignore[arg-type]
     assert problem is not None
-    assert "piece, said" in problem
+    assert "(piece, said)" in problem
     assert len(paused) == 2
