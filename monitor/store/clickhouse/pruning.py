@@ -234,7 +234,7 @@ def collect(db: Database, which: str) -> list[str]:
 
 
 def old_pieces(alone: Sequence[str], unneeded: Mapping[str, Iterable[bytes]], version: int) -> Iterator[str]:
-    """Conditions for pieces that empty ones took the place of since `version`: those of whole chains, and some others."""
+    """Conditions for pieces that empty ones took the place of since `version`: all of some chains, some of others."""
     old = f"count > {GONE} AND ver < {version}"
     for some in cut(alone):
         yield f"chain IN {among(some)} AND {old}"
