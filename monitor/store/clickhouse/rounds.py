@@ -186,10 +186,9 @@ def sampled_calls(db: Database, since: int, until: int, step_ms: int, each: int)
     # Numbers of one type, whatever they are.
     steps, there = (f"[{', '.join(f'toInt64({n})' for n in some)}]" for some in (ends, ends.values()))
     looked_at = f"{within} < transform({step}, {steps}, {there}, toInt64(0))"
-    # Outside of the question to the shards: of these, some engines take each step's first rounds before their order.
-    few = f"(SELECT {CALL} FROM round FINAL WHERE {SHOWN} AND {inside} AND {looked_at})"
-    rows = ask(db, f"SELECT {CALL} FROM {few} ORDER BY rid, session, key LIMIT {each} BY {step}", BLOBS)
-    return [call(row) for row in rows]
+    end = f"ORDER BY rid, session, key LIMIT {each} BY {step}"
+    sql = f"SELECT {CALL} FROM round FINAL WHERE {SHOWN} AND {inside} AND {looked_at} {end}"
+    return [call(row) for row in ask(db, sql, BLOBS)]
 
 
 # -- witnesses ------------------------------------------------------------------------------------
