@@ -13,11 +13,10 @@ from zoneinfo import ZoneInfo
 
 from monitor.store.base import LATENCY_STEPS_MS, Bucket, Dimension, Grain, Latency, Slice
 from monitor.store.clickhouse import steps as steps_of_sums
-from monitor.store.clickhouse.conditions import COUNTED, NAMED, matching, window
+from monitor.store.clickhouse.conditions import COUNTED, NAMED, ask, matching, window
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.rollups import COUNT_SUMS, counted
 from monitor.store.clickhouse.rows import SHARE, SUMS, TAG, counts, tag
-from monitor.store.clickhouse.tables import ask
 from monitor.store.schema import DAY_MS, QUARTER_MS
 from monitor.store.sums import offset_sql
 
