@@ -32,6 +32,7 @@ _LOOK_S = 30.0
 #: Meters are looked at this often, and a channel that can't be told of a silent one is tried so many times.
 _METERS_LOOK_S = 300.0
 _METERS_TRIES = 8
+_READ_S = 2.0
 _TITLES = {"higress": "The gateway's log is", "openclaw": "OpenClaw's transcripts are"}
 #: The file of the data directory that knows which silences were told.
 SILENCES = "silences.json"
@@ -98,7 +99,7 @@ class Teller:
             try:
                 wait = self.send_due() if self._settings else _LOOK_S
                 if self._watch is not None:
-                    self._watch.look_if_due()
+                    wait = min(wait, self._watch.look_if_due())
             except Exception as error:  # the store may be busy or full; the next look tries again
                 log.warning("what is to be told can't be looked up: %s", error)
                 wait = _LOOK_S
@@ -167,13 +168,15 @@ class MeterWatch:
         self._caught_up = caught_up
         self._next_look = 0.0
 
-    def look_if_due(self) -> None:
-        """Look again, if the last look is some minutes ago and everything that there is was read."""
+    def look_if_due(self) -> float:
+        """Look again, if that is due and everything that there is was read; gives the seconds until the next time."""
         now = time.monotonic()
-        if now >= self._next_look and self._caught_up():
-            # A log that waits to be read is no silence.
+        if now >= self._next_look:
+            if not self._caught_up():
+                return _READ_S  # a log that waits to be read is no silence
             self._next_look = now + _METERS_LOOK_S
             self.look(_now_ms())
+        return self._next_look - now
 
     def look(self, now: int) -> None:
         """Tell what is to be told at this moment, and write down who was."""

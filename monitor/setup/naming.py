@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from monitor import skillfiles
 from monitor.config import ConfigError
 from monitor.setup import openclaw_release, settings, skill_files
@@ -98,29 +100,51 @@ class There:
         return self.naming.text
 
     def _named(self, text: str) -> Naming:
-        wish, path = self._wish, self._path
-        old = settings.recorded(_record(path))
-        naming = Naming(text, old.way if old else None, settings=old or Record("none"))
+        wish = self._wish
+        old = settings.recorded(_record(self._path))
         if wish.way == "none":
-            return naming
+            return Naming(text, old.way if old else None)
         config = value_at(text, (), _JSON5)
         config = config if isinstance(config, dict) else {}
+        release = openclaw_release.installed(self._machine, config)
+        notes: list[str] = []
+        reasons: list[str] = []
         try:
-            providers = _higress(config, wish.providers, naming.notes)
-            release = openclaw_release.installed(self._machine, config)
-            way = _way(release, wish, old, naming.notes)
-            if old is not None and old.way != way:
-                naming = _without(path, self._state, text, old, naming.notes)
-            if way == "affinity":
-                _affinity(naming, config, providers, release)
-            else:
-                _plugin(naming, config, providers, self._state)
+            providers = _higress(config, wish.providers, old, notes)
+            for way in _ways(release, wish, old, _all_speak_it(config, providers), notes):
+                try:
+                    return self._done(text, way, old, config, providers, release, notes)
+                except _NotPossible as reason:
+                    reasons.append(str(reason))
         except _NotPossible as reason:
-            if wish.way != "auto" or wish.providers:
-                raise ConfigError(f"{reason}; nothing was changed") from None
-            naming.notes.append(f"Sessions get no names from here: {reason}.")
-            return naming
-        naming.way = naming.settings.way = way
+            reasons.append(str(reason))
+        if wish.way != "auto" or wish.providers:
+            raise ConfigError(f"{'; '.join(reasons)}; nothing was changed")
+        notes.append(f"Sessions get no names from here: {'; '.join(reasons)}.")
+        return Naming(text, old.way if old else None, notes=notes)
+
+    def _done(
+        self,
+        text: str,
+        way: str,
+        old: Record | None,
+        config: Mapping[str, Any],
+        providers: Sequence[str],
+        release: Release | None,
+        notes: list[str],
+    ) -> Naming:
+        path = self._path
+        naming = Naming(text, way, notes=list(notes))
+        if old is not None and old.way != way:
+            naming = _without(path, self._state, text, old, naming.notes)
+            naming.way = way
+        elif old is not None:
+            naming.settings = msgspec.structs.replace(old, settings=list(old.settings))
+        if way == "affinity":
+            _affinity(naming, config, providers, release)
+        else:
+            _plugin(naming, config, providers, self._state, release)
+        naming.settings.way, naming.settings.providers = way, sorted(providers)
         there = read(_record(path))
         if naming.settings.settings or there is not None:
             wanted = settings.written(naming.settings) if naming.settings.settings else None
@@ -173,31 +197,36 @@ def _without(path: Path, state: Path, text: str, old: Record, notes: list[str]) 
     )
 
 
-def _way(release: Release | None, wish: Wish, old: Record | None, notes: list[str]) -> str:
-    """The way that is gone: as asked, else as before, else as the release allows."""
-    named_ = f"OpenClaw {openclaw_release.told(release)}" if release else "OpenClaw"
-    way = wish.way
-    if way == "auto":
-        way = old.way if old is not None else "affinity" if release is None or release >= _SENT else "plugin"
-        if release is not None and release < _SENT and way == "plugin" and old is None:
-            notes.append(
-                f"{named_} does not send {HEADERS['affinity']} (2026.9.5 is the first that does), "
-                "so sessions are named by our plugin."
-            )
-    if way == "affinity" and release is not None and release < _SENT:
-        if release < _ALLOWED:
+def _ways(
+    release: Release | None, wish: Wish, old: Record | None, one_protocol: bool, notes: list[str]
+) -> Sequence[str]:
+    """The ways to try, in turn: as asked, else as before, else as the release and the models allow."""
+    sends = release is None or release >= _SENT
+    if wish.way != "auto":
+        ways: Sequence[str] = (wish.way,)
+    elif old is not None:
+        ways = (old.way,)
+    else:
+        ways = ("affinity", "plugin") if sends and one_protocol else ("plugin", "affinity") if sends else ("plugin",)
+    if release is not None and not sends:
+        named_ = f"OpenClaw {openclaw_release.told(release)}"
+        if ways == ("affinity",) and release < _ALLOWED:
             raise ConfigError(
                 f"--naming affinity: {named_} refuses a configuration that holds {SETTING}; that takes 2026.9.5 or "
                 "newer. Use --naming plugin, or update OpenClaw; nothing was changed"
             )
-        notes.append(f"{named_} takes {SETTING} and sends nothing; 2026.9.5 is the first that does.")
-    if way == "plugin" and release is not None and release < _ASKS_PLUGINS:
-        raise _NotPossible(f"{named_} can't be made to send them; 2026.6.1 is the first that can")
-    return way
+        if ways == ("affinity",):
+            notes.append(f"{named_} takes {SETTING} and sends nothing; 2026.9.5 is the first that does.")
+        elif wish.way == "auto" and old is None:
+            notes.append(
+                f"{named_} does not send {HEADERS['affinity']} (2026.9.5 is the first that does), "
+                "so our plugin names sessions."
+            )
+    return ways
 
 
-def _higress(config: Mapping[str, Any], asked: Sequence[str], notes: list[str]) -> list[str]:
-    """The providers that are Higress."""
+def _higress(config: Mapping[str, Any], asked: Sequence[str], old: Record | None, notes: list[str]) -> list[str]:
+    """The providers that are Higress: those that were named, now or before, else those that look like it."""
     models = config.get("models")
     providers = models.get("providers") if isinstance(models, dict) else None
     known = {
@@ -211,6 +240,8 @@ def _higress(config: Mapping[str, Any], asked: Sequence[str], notes: list[str]) 
             raise _NotPossible(f"--provider {name}: models.providers has no such entry; it has: {listed or 'none'}")
     if asked:
         return list(dict.fromkeys(asked))
+    if old is not None and old.providers and all(name in known for name in old.providers):
+        return old.providers
     by_name = [name for name, address in known.items() if "higress" in (name + _host(address)).lower()]
     if by_name:
         return by_name
@@ -223,36 +254,53 @@ def _higress(config: Mapping[str, Any], asked: Sequence[str], notes: list[str]) 
     raise _NotPossible(f"it is not clear which provider is Higress: name it with --provider. There are: {listed}")
 
 
+def _models(config: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
+    """The models that a provider lists, and the protocol that each speaks."""
+    provider = config["models"]["providers"][name]
+    listed = provider.get("models")
+    return [
+        (model["id"], str(model.get("api") or provider.get("api") or _PROTOCOL))
+        for model in (listed if isinstance(listed, list) else ())
+        if isinstance(model, dict) and isinstance(model.get("id"), str)
+    ]
+
+
+def _all_speak_it(config: Mapping[str, Any], providers: Sequence[str]) -> bool:
+    """Whether the setting is enough for all that these providers serve."""
+    listed = [_models(config, name) for name in providers]
+    return all(models and all(protocol == _PROTOCOL for _, protocol in models) for models in listed)
+
+
 def _affinity(naming: Naming, config: Mapping[str, Any], providers: Sequence[str], release: Release | None) -> None:
     """Have every model of the providers send the header."""
     done = told = 0
     for name in providers:
-        provider = config["models"]["providers"][name]
-        models = provider.get("models")
-        found = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
-        if not found:
+        models = _models(config, name)
+        if not models:
             naming.notes.append(
                 f"models.providers.{name} lists no models, and {SETTING} is set for each model: list them, "
                 "or use --naming plugin."
             )
-        for model in found:
-            if not isinstance(model.get("id"), str):
-                continue
-            protocol = model.get("api") or provider.get("api") or _PROTOCOL
+        for model, protocol in models:
             if protocol != _PROTOCOL:
                 naming.notes.append(
-                    f"{name}/{model['id']} speaks {protocol}, in which OpenClaw sends no {HEADERS['affinity']}: "
+                    f"{name}/{model} speaks {protocol}, in which OpenClaw sends no {HEADERS['affinity']}: "
                     "use --naming plugin."
                 )
                 continue
-            done += _set(
-                naming,
-                ["models", "providers", name, "models", {"id": model["id"]}, "compat", "sendSessionAffinityHeaders"],
-                True,
-            )
+            setting: list[Step] = [
+                "models",
+                "providers",
+                name,
+                "models",
+                {"id": model},
+                "compat",
+                "sendSessionAffinityHeaders",
+            ]
+            done += _set(naming, setting, True)
             told += 1
     if not told:
-        raise _NotPossible("no model is there that could send them")
+        raise _NotPossible(f"{', '.join(providers)} lists no model that speaks {_PROTOCOL}")
     if done:
         naming.notes.append(f"{done} of {told} models of {', '.join(providers)} get {SETTING}.")
     if done and release is None:
@@ -262,8 +310,14 @@ def _affinity(naming: Naming, config: Mapping[str, Any], providers: Sequence[str
         )
 
 
-def _plugin(naming: Naming, config: Mapping[str, Any], providers: Sequence[str], state: Path) -> None:
+def _plugin(
+    naming: Naming, config: Mapping[str, Any], providers: Sequence[str], state: Path, release: Release | None
+) -> None:
     """Put our plugin where OpenClaw looks, and let it run."""
+    if release is not None and release < _ASKS_PLUGINS:
+        raise _NotPossible(
+            f"OpenClaw {openclaw_release.told(release)} can't be made to send them; 2026.6.1 is the first that can"
+        )
     plugins = config.get("plugins")
     plugins = plugins if isinstance(plugins, dict) else {}
     if plugins.get("enabled") is False:

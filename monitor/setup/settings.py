@@ -35,6 +35,8 @@ class Record(msgspec.Struct, omit_defaults=True):
 
     way: str
     settings: list[Setting] = []
+    #: What it was done for.
+    providers: list[str] = []
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class TestClusterStore(OnCluster, StoreConformance):
 
 
 class TestClusterRetention(OnCluster, RetentionConformance):
+    shares_between_sessions = False
     fewer = fewer(EXAMPLES)
 
     @contextmanager

@@ -189,9 +189,14 @@ def test_where_the_user_has_set_all_nothing_of_it_is_ours(place: Place) -> None:
 @pytest.mark.parametrize("protocol", ["openai-responses", "anthropic-messages"])
 def test_a_model_in_another_protocol_is_named(place: Place, protocol: str) -> None:
     place.edit('{ id: "glm-5", ', f'{{ id: "glm-5", api: "{protocol}", ')
-    one = place.install()
+    one = place.install("affinity")
     assert (place.sends(0), place.sends(1)) == (True, None)
     assert f"higress/glm-5 speaks {protocol}" in said(one)
+    place.uninstall()
+    one = place.install()  # the plugin can do all of them
+    assert one.naming is not None
+    assert one.naming.way == "plugin"
+    assert place.sends(0) is None
 
 
 # -- which provider ---------------------------------------------------------------------------------
@@ -226,8 +231,11 @@ def test_higress_is_known_by_its_name_or_its_port(place: Place, name: str, addre
             '{models: {providers: {a: {baseUrl: "http://h:8080/v1"}, b: {baseUrl: "http://i:8080/v1"}}}}',
             "a (http://h:8080/v1); b (http://i:8080/v1)",
         ),
-        ("{models: {providers: {higress: {}}}}", "models.providers.higress lists no models"),
-        ("{models: {providers: {higress: {models: [7, {id: 7}]}}}}", "no model is there"),
+        ("{plugins: {enabled: false}, models: {providers: {higress: {}}}}", "higress lists no model that speaks"),
+        (
+            "{plugins: {deny: ['session-monitor']}, models: {providers: {higress: {models: [7, {id: 7}]}}}}",
+            "plugins.deny",
+        ),
     ],
 )
 def test_where_it_is_not_clear_the_rest_is_set_up_and_it_is_said(place: Place, text: str, why: str) -> None:
@@ -240,9 +248,29 @@ def test_where_it_is_not_clear_the_rest_is_set_up_and_it_is_said(place: Place, t
     assert not list(place.state.glob("*session-monitor-settings"))
 
 
-def test_the_user_can_name_the_provider(place: Place) -> None:
+def test_the_user_can_name_the_provider_and_it_is_remembered(place: Place) -> None:
     place.install("auto", "other")
     assert (place.sends(0, "other"), place.sends(0)) == (True, None)
+    assert place.install().changes == []
+    place.edit("      other: {", "      renamed: {")
+    place.install()
+    assert place.sends(0) is True
+
+
+def test_a_provider_without_a_list_of_models_gets_the_plugin(place: Place) -> None:
+    place.config.write_text("{models: {providers: {higress: {}}}}")
+    one = place.install()
+    assert one.naming is not None
+    assert one.naming.way == "plugin"
+
+
+def test_where_the_plugin_can_not_run_the_setting_does_what_it_can(place: Place) -> None:
+    place.edit('{ id: "glm-5", ', '{ id: "glm-5", api: "anthropic-messages", ')
+    place.edit("// mine\n{", "// mine\n{ plugins: { enabled: false },")
+    one = place.install()
+    assert one.naming is not None
+    assert one.naming.way == "affinity"
+    assert (place.sends(0), place.sends(1)) == (True, None)
 
 
 def test_a_provider_that_is_not_there_is_an_error_and_nothing_is_written(place: Place) -> None:

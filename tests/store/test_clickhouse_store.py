@@ -52,10 +52,8 @@ class Summed(ClickHouseStore):
         return added
 
 
-class TestClickHouseSums(StoreConformance):
-    """The same where the sums of days answer, not their rounds."""
-
-    fewer = fewer(EXAMPLES)
+class SummedUp:
+    """Where the sums of days answer, not their rounds."""
 
     @pytest.fixture(autouse=True)
     def _short_leases(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,13 +66,13 @@ class TestClickHouseSums(StoreConformance):
             yield lambda book=None: Summed(db, node="here", price_version=VERSION, budgets=book)
 
 
-class TestClickHouseRetention(RetentionConformance):
+class TestClickHouseSums(SummedUp, StoreConformance):
     fewer = fewer(EXAMPLES)
 
-    @contextmanager
-    def place(self) -> Iterator[Open]:
-        with opened() as open_store:
-            yield open_store
+
+class TestClickHouseRetention(SummedUp, RetentionConformance):
+    shares_between_sessions = False
+    fewer = fewer(EXAMPLES)
 
 
 class TestClickHouseCalls(NameConformance):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from monitor.store import cursors
 from monitor.store.base import (
@@ -19,6 +19,7 @@ from monitor.store.clickhouse.conditions import (
     COUNTED,
     NAMED,
     NEVER,
+    ask,
     containing,
     matching,
     one_of,
@@ -37,9 +38,11 @@ from monitor.store.clickhouse.records import (
     records,
     with_period,
 )
-from monitor.store.clickhouse.tables import ask
 from monitor.store.clickhouse.values import literal
+from monitor.store.schema import QUARTER_MS
 
+#: So many ids stand in a question rather than conditions on all sessions.
+_FEW = 5000
 #: Spellings are compared with those of so many sessions.
 _COMPARED = 2000
 _SESSIONS = f"FROM round FINAL WHERE {COUNTED} AND {NAMED}"
@@ -129,7 +132,9 @@ def sessions(db: Database, query: SessionQuery) -> SessionPage:
     """
     behind = cursors.decode(query.cursor, query.sort_by, str) if query.cursor is not None else None
     where = [matching(db, patterns) for patterns in (query.keys, query.only) if patterns is not None]
-    having = _having(db, query)
+    led = _named_like(db, query.search) if query.search else set()
+    where += _few(db, query, led)
+    having = _having(db, query, led)
     chosen = f"{_SESSIONS} AND {' AND '.join(['1', *where])} GROUP BY session HAVING {' AND '.join(['1', *having])}"
     page = chosen
     if behind is not None:
@@ -153,13 +158,31 @@ def sessions(db: Database, query: SessionQuery) -> SessionPage:
     return SessionPage(tuple(found[name] for name, _ in rows if name in found), cursor, total)
 
 
-def _having(db: Database, query: SessionQuery) -> list[str]:
+def _few(db: Database, query: SessionQuery, led: Collection[str]) -> list[str]:
+    """The ids of sessions that may match, where these are few: they are found sooner than among all."""
+    some = None
+    if query.since is not None:
+        some = f"at >= {min(max(query.since, 0), NEVER) // QUARTER_MS * QUARTER_MS}"
+    elif query.consumer is not None:
+        some = f"consumer = {literal(query.consumer)}"
+    elif query.model is not None:
+        some = f"model = {literal(query.model)}"
+    elif query.search:
+        columns = ("session", "consumer", "model", "ifNull(question, '')")
+        some = " OR ".join([*(containing(column, query.search) for column in columns), one_of("session", led)])
+    if some is None:
+        return []
+    rows = ask(db, f"SELECT DISTINCT session FROM round WHERE {NAMED} AND ({some}) LIMIT {_FEW + 1}")
+    return [one_of("session", [name for (name,) in rows])] if len(rows) <= _FEW else []
+
+
+def _having(db: Database, query: SessionQuery, led: Collection[str]) -> list[str]:
     """What must hold of a session's rounds together."""
     having = []
     if query.since is not None:
-        having.append(f"{LAST} >= {max(query.since, BEFORE_ALL + 1)}")
+        having.append(f"{LAST} >= {min(max(query.since, BEFORE_ALL + 1), NEVER)}")
     if query.until is not None:
-        having.append(f"{FIRST} < {min(query.until, NEVER)}")
+        having.append(f"{FIRST} < {max(min(query.until, NEVER), 0)}")
     if query.consumer is not None:
         having.append(f"{CONSUMER} = {literal(query.consumer)}" if query.consumer else "0")
     if query.model is not None:
@@ -169,7 +192,7 @@ def _having(db: Database, query: SessionQuery) -> list[str]:
         if query.search_questions_of is not None:
             asked = f"({asked} AND {matching(db, query.search_questions_of)})"
         places = [containing(column, query.search) for column in ("session", CONSUMER, MODEL)]
-        having.append(f"({' OR '.join([*places, asked, one_of('session', _named_like(db, query.search))])})")
+        having.append(f"({' OR '.join([*places, asked, one_of('session', led)])})")
     return having
 
 

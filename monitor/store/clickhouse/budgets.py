@@ -245,6 +245,22 @@ class Budgets:
         return sorted(found, key=lambda sending: (sending.alert, sending.channel))
 
 
+def as_told(alert: Alert, sendings: Iterable[tuple[str, str, int, int, str | None]]) -> tuple[Entry, list[Entry]]:
+    """What is kept of an alert of another store, for everybody; and of how telling it went, for the node that tells.
+
+    `sendings` are (channel, state, tries, when it is tried next, why the last try failed).
+    """
+    id_ = msgspec.msgpack.encode((alert.budget, alert.at, alert.slot, alert.share, alert.limit))
+    facts = alert.facts.decode()
+    number = xxhash.xxh3_64_intdigest(id_) >> 1
+    told = _Told(number, alert.budget, alert.at, alert.slot, alert.share, alert.limit, alert.crossed_at, facts)
+    entries: list[Entry] = []
+    for channel, state, tries, next_at, error in sendings:
+        sending = _Sending(number, channel, alert.budget, facts, tries, state, next_at, error)
+        entries.append(("delivery", _delivery_id(number, channel), msgspec.msgpack.encode(sending)))
+    return ("alert", id_, msgspec.msgpack.encode(told)), entries
+
+
 def _delivery_id(alert: int, channel: str) -> bytes:
     return alert.to_bytes(8, "big") + channel.encode()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.rows import COUNTS, PRUNED
-from monitor.store.clickhouse.tables import among, ask
+from monitor.store.clickhouse.tables import MANY, among
 from monitor.store.clickhouse.values import literal
 from monitor.store.schema import EPOCH_MS, FIRST_MS, QUARTER_MS
 
@@ -25,6 +27,23 @@ STARTED = f"if(at > 0, bitShiftRight(rid, 22) + {EPOCH_MS}, toInt64({BEFORE_ALL}
 #: Nothing that is searched is longer.
 _LONGEST_PART = 4096
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+#: Since these versions engines have to be told that all rows of one place are in one month, and that no condition on
+#: ``at`` parts them (see `between`): or they read all months, and merge them.
+_TO_BE_TOLD = {
+    "do_not_merge_across_partitions_select_final": (1, (20, 10)),
+    "defer_partition_pruning_after_final": (0, (26, 3)),
+}
+_settings: WeakKeyDictionary[Database, dict[str, int]] = WeakKeyDictionary()
+
+
+def ask(db: Database, sql: str, blobs: Iterable[str] = ()) -> list[tuple[Any, ...]]:
+    """The rows of a question whose conditions on times are those of this module."""
+    settings = _settings.get(db)
+    if settings is None:
+        version = db.version()
+        told = {name: value for name, (value, since) in _TO_BE_TOLD.items() if version >= since}
+        settings = _settings[db] = {**MANY, **told}
+    return db.query(sql, settings, frozenset(blobs))
 
 
 def window(since: int | None, until: int | None) -> str:

@@ -157,7 +157,10 @@ class Connection:
                 return answer
         # The next question starts elsewhere: this host may be slow to fail.
         self._host = (first + 1) % len(self.address.hosts)
-        raise failed[0] if len(failed) == 1 else Unreachable("; ".join(map(str, failed)), failed[-1].code)
+        if len(failed) == 1:
+            raise failed[0]
+        said = "; ".join(str(error).removesuffix(f". {_CHECK}") for error in failed)
+        raise Unreachable(f"{said}. {_CHECK}", failed[-1].code)
 
     def _ask_one(self, host: str, parameters: Settings, body: bytes) -> bytes:
         import httpx2  # noqa: PLC0415 - only a fleet needs it

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -47,8 +47,17 @@ def insert(db: Database, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     Raises:
         StoreAway: they may be there or not; they are to be written again.
     """
+    everywhere(db, lambda settings: db.insert(table.name, table.names, rows, settings))
+
+
+def everywhere(db: Database, write: Callable[[Settings], None]) -> None:
+    """Let `write` insert something, under the settings that it is given; it must not matter if it is done again.
+
+    Raises:
+        StoreAway: what it inserts may be there or not; it is to be written again.
+    """
     if db.cluster is None:
-        db.insert(table.name, table.names, rows)
+        write(NONE)
         return
     replicas = _known.get(db)
     if replicas is None:
@@ -56,7 +65,7 @@ def insert(db: Database, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     for step in range(_TRIES):
         all_of_them = replicas.count > 1 and time.monotonic() >= replicas.left_out_until
         try:
-            db.insert(table.name, table.names, rows, at_once(db, replicas.count if all_of_them else 0))
+            write(at_once(db, replicas.count if all_of_them else 0))
         except Unreachable as error:
             if not all_of_them:
                 raise

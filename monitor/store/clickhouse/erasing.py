@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
 from monitor.rounds import extra_without_text
 from monitor.store.base import SkippedLines, StoreError
+from monitor.store.clickhouse import durability
 from monitor.store.clickhouse.connection import Database
-from monitor.store.clickhouse.durability import at_once
-from monitor.store.clickhouse.schema import Table, local
+from monitor.store.clickhouse.schema import ROUND, Table, local
 from monitor.store.clickhouse.state import State
-from monitor.store.clickhouse.tables import BLOBS, ask, now, write
+from monitor.store.clickhouse.tables import BLOBS, ask, now, touch, write
 from monitor.store.clickhouse.values import literal
 from monitor.store.rows import CONTENT
+from monitor.store.schema import DAY_MS
 
 #: Whether a row of ``round`` or ``witness`` may hold something that a client said; see `extra_without_text`.
 HOLDS_TEXT = (
@@ -33,7 +34,11 @@ WORDLESS = {
     "chain": "''",
     "said_key": "''",
 }
+#: Rows of a table that are to be deleted, and a condition that no other row meets.
+Deletion: TypeAlias = tuple[Table, str]
 _STEP = 2000
+#: How long all hosts of a cluster may take for one statement.
+_DDL_S = 60
 
 _skipped = msgspec.msgpack.Decoder(SkippedLines).decode
 
@@ -43,11 +48,13 @@ _skipped = msgspec.msgpack.Decoder(SkippedLines).decode
 
 def rewrite(db: Database, table: Table, changes: Mapping[str, str], where: str) -> None:
     """Write the rows that meet a condition again, some columns of them changed to what an expression says."""
+    if table is ROUND:
+        days = f"SELECT DISTINCT at - modulo(at, {DAY_MS}) FROM round FINAL WHERE {where}"
+        touch(db, (day for (day,) in ask(db, days)))
     columns = ", ".join({**changes, "ver": f"toUInt64({now()})"}.get(name, name) for name in table.names)
-    db.execute(
-        f"INSERT INTO {table.name} ({', '.join(table.names)}) SELECT {columns} FROM {table.name} FINAL WHERE {where}",
-        at_once(db),
-    )
+    sql = f"INSERT INTO {table.name} ({', '.join(table.names)}) SELECT {columns} FROM {table.name} FINAL WHERE {where}"
+    # On all replicas: one that came back without them would have the words again.
+    durability.everywhere(db, lambda settings: db.execute(sql, settings))
 
 
 def forget_words(db: Database, table: Table, where: str) -> Iterator[list[tuple[Any, ...]]]:
@@ -93,35 +100,53 @@ def forget_samples(state: State) -> None:
 
 def drop_partition(db: Database, table: Table, partition: str) -> None:
     """Let the rows of a month go as a whole, on all shards."""
-    db.execute(f"ALTER TABLE {_stored(db, table)}{_everywhere(db)} DROP PARTITION {int(partition)}")
+    _alter(db, f"ALTER TABLE {_stored(db, table)}{_everywhere(db)} DROP PARTITION {int(partition)}")
 
 
 def merge(db: Database, table: Table, partition: str | None = None) -> None:
-    """Write a month of a table (or all of it) anew, so that no row is left that another has taken the place of."""
+    """Write a month of a table (or all of it) anew, so that no row is left that another has taken the place of.
+
+    Engines leave the row that was last written to all replicas out of that: see `replaced`.
+    """
     which = f" PARTITION {int(partition)}" if partition is not None else ""
-    db.execute(f"OPTIMIZE TABLE {_stored(db, table)}{_everywhere(db)}{which} FINAL")
+    _alter(db, f"OPTIMIZE TABLE {_stored(db, table)}{_everywhere(db)}{which} FINAL")
 
 
 def delete(db: Database, table: Table, where: str) -> None:
-    """Let rows go from the disk; the engine does it in its own time, see `wait`."""
-    db.execute(f"ALTER TABLE {_stored(db, table)}{_everywhere(db)} DELETE WHERE {where}")
+    """Let rows go from the disk; the engine does it in its own time, see `wait`.
+
+    A row that nothing took the place of must not meet the condition, whatever is written meanwhile.
+    """
+    _alter(db, f"ALTER TABLE {_stored(db, table)}{_everywhere(db)} DELETE WHERE {where}")
 
 
-def wait(db: Database, limit_s: float, pause: Callable[[float], None] = time.sleep) -> str | None:
-    """Wait until all that was to be deleted is gone; gives in words what is not, where that takes longer."""
+def wait(
+    db: Database, pending: Iterable[Deletion], limit_s: float, pause: Callable[[float], None] = time.sleep
+) -> str | None:
+    """Wait until all that was to be deleted is gone; gives in words what is not, where that takes longer.
+
+    Rows are counted, since old engines never call a deletion done while the last part of a table is as it was.
+    """
     end = time.monotonic() + limit_s
     step = 0.05
-    while waiting := ask(
-        db,
-        f"SELECT table, count() FROM {_system(db, 'mutations')} WHERE database = {literal(db.database)} "
-        "AND is_done = 0 GROUP BY table ORDER BY table",
-    ):
+    left = list(pending)
+    while left := [(table, where) for table, where in left if _there(db, table, where)]:
         if time.monotonic() >= end:
-            tables = ", ".join(table for table, _ in waiting)
-            return f"ClickHouse still deletes it from the disk of {tables} (see system.mutations); it can't be read"
+            tables = ", ".join(sorted({table.name for table, _ in left}))
+            return f"ClickHouse still deletes what is gone from its disks ({tables}); it can't be read any more"
         pause(step)
         step = min(2 * step, 1.0)
     return None
+
+
+def replaced(db: Database, table: Table, where: str) -> int:
+    """How many rows that meet a condition are on the disk although others have taken their place."""
+    return _there(db, table, where) - _there(db, table, where, " FINAL")
+
+
+def _there(db: Database, table: Table, where: str, final: str = "") -> int:
+    ((number,),) = ask(db, f"SELECT count() FROM {table.name}{final} WHERE {where}")
+    return int(number)
 
 
 def size(db: Database) -> int:
@@ -139,6 +164,10 @@ def tried(what: Callable[[], object]) -> str | None:
     except StoreError as error:
         return str(error)
     return None
+
+
+def _alter(db: Database, sql: str) -> None:
+    db.execute(sql, {"distributed_ddl_task_timeout": _DDL_S} if db.cluster is not None else {})
 
 
 def _stored(db: Database, table: Table) -> str:

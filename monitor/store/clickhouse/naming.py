@@ -171,16 +171,16 @@ def moved(row: Row, session: str, version: int) -> Row:
 
 def left(row: Row, session: str, version: int) -> Row:
     """What stays of a row at the place that it left for another session."""
-    return row._replace(**_NOTHING, state=MOVED, moved=session, ver=version)
+    return row._replace(**NOTHING, state=MOVED, moved=session, ver=version)
 
 
 def quiet(row: Row, version: int, state: int = KNOWN) -> Row:
     """What stays of a row that does not count."""
-    return row._replace(**_NOTHING, state=state, moved="", ver=version)
+    return row._replace(**NOTHING, state=state, moved="", ver=version)
 
 
 #: What a row that is not counted keeps nothing of.
-_NOTHING: dict[str, Any] = {
+NOTHING: dict[str, Any] = {
     "input": None,
     "output": None,
     "reasoning": None,

@@ -8,7 +8,7 @@ run again, by whichever node.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from monitor.store.clickhouse.rows import COUNTS, KNOWN, PRUNED
 from monitor.store.clickhouse.schema import ORIGIN, PIECE, ROUND, SAID, WITNESS, Table
 from monitor.store.clickhouse.state import State
 from monitor.store.clickhouse.tables import among, ask, cut, now, write
+from monitor.store.clickhouse.values import literal
 from monitor.store.history.tables import month_of
 from monitor.store.pruning import in_quarters
 from monitor.store.rows import CONTENT
@@ -33,6 +34,8 @@ from monitor.store.schema import DAY_MS, FIRST_MS, QUARTER_MS, first_rid
 QUIET_S = 900.0
 #: The count of a piece of which nothing is there any more.
 GONE = -1
+#: How long one waits for the engine to delete what can't be read any more.
+WAIT_S = 60.0
 #: Chains that are looked at in one step.
 _CHAINS = 200
 _FIRST = first_rid(FIRST_MS)
@@ -94,8 +97,9 @@ class _Pruner:
         self._state = state
         self._bounds = bounds
         self._done = Pruned()
-        #: What is to be written anew: a table, and a month of it where it has months.
-        self._touched: dict[tuple[str, str | None], None] = {}
+        #: What is to be written anew: a table and a month of it, where it has months; and which rows went of it.
+        self._touched: dict[tuple[Table, str | None], str] = {}
+        self._deleted: list[erasing.Deletion] = []
 
     def steps(self, *, rewrite: bool) -> Iterator[Pruned]:
         before = erasing.size(self._db)
@@ -105,16 +109,30 @@ class _Pruner:
             yield from self._forget_texts(bounds.content_before)
         if bounds.rounds_before is not None:
             yield from self._take_rounds(bounds.rounds_before)
-        reason = None
         if rewrite:
-            for name, month in self._touched:
-                table = next(table for table in (ROUND, WITNESS, PIECE, SAID) if table.name == name)
-                problem = erasing.tried(partial(erasing.merge, self._db, table, month))
-                reason = problem or reason
-                yield self._done
+            yield from self._rewrite()
         self._state.put("meta", b"pruned_at", b"%d" % (time.time_ns() // 1_000_000))
         freed = max(0, before - erasing.size(self._db))
-        yield msgspec.structs.replace(self._done, freed_bytes=freed, not_given_back=reason)
+        yield msgspec.structs.replace(self._done, freed_bytes=freed)
+
+    def _rewrite(self) -> Iterator[Pruned]:
+        for (table, month), words in self._touched.items():
+            self._hindered(erasing.tried(partial(erasing.merge, self._db, table, month)))
+            if erasing.replaced(self._db, table, words):
+                self._hindered(f"ClickHouse drops the replaced rows of {table.name} from its disks when it merges them")
+            yield self._done
+        self._hindered(erasing.wait(self._db, self._deleted, WAIT_S))
+
+    def _hindered(self, reason: str | None) -> None:
+        if self._done.not_given_back is None:
+            self._done = msgspec.structs.replace(self._done, not_given_back=reason)
+
+    def _delete(self, table: Table, where: str) -> None:
+        """Let rows of which nothing may be left go from the disk, however long the engine takes for it."""
+        problem = erasing.tried(partial(erasing.delete, self._db, table, where))
+        self._hindered(problem)
+        if problem is None:
+            self._deleted.append((table, where))
 
     # -- conversations ----------------------------------------------------------------------------
 
@@ -128,11 +146,12 @@ class _Pruner:
         old = f"gone = 0 AND at >= {max(FIRST_MS, first_of(last))} AND at < {before}"
         ((number,),) = ask(self._db, f"SELECT count() FROM said FINAL WHERE {old}")
         if number:
+            version = now()
             erasing.rewrite(self._db, SAID, {"piece": "''", "new_from": "toInt64(0)", "z": "''", "gone": "1"}, old)
-            self._touch(SAID.name, last)
+            self._delete(SAID, f"{old} AND ver < {version}")
             yield self._done
-        if collect(self._db, f"chain >= '{last}:' AND chain < '{last};'"):
-            self._touch(PIECE.name, last)
+        for which in collect(self._db, f"chain >= '{last}:' AND chain < '{last};'"):
+            self._delete(PIECE, which)
         yield self._done
 
     # -- rounds -----------------------------------------------------------------------------------
@@ -140,14 +159,16 @@ class _Pruner:
     def _forget_texts(self, before: int) -> Iterator[Pruned]:
         """What stands of conversations beside the counts: first questions, fields that clients fill, samples."""
         since = max(FIRST_MS, self._bounds.rounds_before or 0)
-        for month in _months(self._db, ROUND, f"{_between(since, before)} AND {erasing.HOLDS_TEXT}"):
-            self._touch(ROUND.name, month)
-        for places in erasing.forget_words(self._db, ROUND, _between(since, before)):
+        which = _between(since, before)
+        for month in _months(self._db, ROUND, f"{which} AND {erasing.HOLDS_TEXT}"):
+            self._touched[ROUND, month] = f"{which} AND {erasing.HOLDS_TEXT}"
+        for places in erasing.forget_words(self._db, ROUND, which):
             self._done = msgspec.structs.replace(self._done, contents=self._done.contents + len(places))
             yield self._done
-        for places in erasing.forget_words(self._db, WITNESS, f"rid >= {_FIRST} AND rid < {first_rid(before)}"):
+        which = f"rid >= {_FIRST} AND rid < {first_rid(before)}"
+        for places in erasing.forget_words(self._db, WITNESS, which):
             if places:
-                self._touch(WITNESS.name, None)
+                self._touched[WITNESS, None] = f"{which} AND {erasing.HOLDS_TEXT}"
             yield self._done
         # Nobody knows how old they are.
         erasing.forget_samples(self._state)
@@ -168,15 +189,12 @@ class _Pruner:
             erasing.rewrite(self._db, WITNESS, {**gone, "state": str(KNOWN)}, behind)
             quarter = f"intDiv(at, {QUARTER_MS}) * {QUARTER_MS}"
             erasing.rewrite(self._db, ROUND, {**gone, "state": str(PRUNED), "at": quarter}, _between(since, until))
-            self._touch(ROUND.name, month_of(since))
+            self._touched[ROUND, month_of(since)] = _between(FIRST_MS, before)
             self._done = msgspec.structs.replace(self._done, rounds=self._done.rounds + number)
             yield self._done
         # Nothing of a file that is taken back out can go any more.
         erasing.rewrite(self._db, ORIGIN, {"there": "0"}, f"there = 1 AND at >= {FIRST_MS} AND at < {before}")
         yield self._done
-
-    def _touch(self, table: str, month: str | None) -> None:
-        self._touched[table, month] = None
 
 
 # -- pieces that no round needs -------------------------------------------------------------------
@@ -190,22 +208,39 @@ class Told(NamedTuple):
     written: int
 
 
-def collect(db: Database, which: str) -> int:
-    """Empty the pieces that no round needs, of chains of which a round is gone; gives how many there were.
+def collect(db: Database, which: str) -> list[str]:
+    """Empty the pieces that no round needs, of chains of which a round is gone; gives which rows are to be deleted.
 
     `which` is a condition on chains. They are left alone for now where they were written to a short while ago.
     """
-    latest = now() - int(QUIET_S * 1e9)
+    version = now()
+    latest = version - int(QUIET_S * 1e9)
     names = ask(db, f"SELECT chain FROM said FINAL WHERE {which} GROUP BY chain HAVING max(gone) = 1 ORDER BY chain")
-    number = 0
+    unneeded: dict[str, set[bytes]] = {}
+    alone: list[str] = []
     for some in cut([name for (name,) in names], _CHAINS):
         rows: list[tuple[object, ...]] = []
         for name, chain in told_in(db, some).items():
-            if chain.written <= latest:
-                rows += emptied(name, chain.links.keys() - upwards(chain.said.values(), chain.links))
+            if chain.written > latest or not chain.links:
+                continue
+            ids = chain.links.keys() - upwards(chain.said.values(), chain.links)
+            rows += emptied(name, ids)
+            if not chain.said:
+                alone.append(name)
+            elif ids:
+                unneeded[name] = ids
         write(db, PIECE, rows)
-        number += len(rows)
-    return number
+    return list(old_pieces(alone, unneeded, version))
+
+
+def old_pieces(alone: Sequence[str], unneeded: Mapping[str, Iterable[bytes]], version: int) -> Iterator[str]:
+    """Conditions for pieces that empty ones took the place of since `version`: all of some chains, some of others."""
+    old = f"count > {GONE} AND ver < {version}"
+    for some in cut(alone):
+        yield f"chain IN {among(some)} AND {old}"
+    for name, ids in unneeded.items():
+        for part in cut(sorted(ids)):
+            yield f"chain = {literal(name)} AND id IN {among(part)} AND {old}"
 
 
 def told_in(db: Database, chains: Sequence[str]) -> dict[str, Told]:

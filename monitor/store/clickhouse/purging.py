@@ -6,7 +6,7 @@ of is then deleted from the disks of all nodes, which the engine does in its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from monitor.store.base import Purged
 from monitor.store.clickhouse import erasing
 from monitor.store.clickhouse.asking import session_id
 from monitor.store.clickhouse.connection import Database
-from monitor.store.clickhouse.pruning import GONE, emptied, told_in
+from monitor.store.clickhouse.pruning import emptied, old_pieces, told_in
 from monitor.store.clickhouse.recalling import upwards
 from monitor.store.clickhouse.records import records
 from monitor.store.clickhouse.rows import COUNTS, KNOWN, PRUNED
@@ -100,13 +100,15 @@ def purge(db: Database, state: State, name: str, *, counts_too: bool) -> Purged 
         _take_counts(db, session)
         rewritten += [(ROUND, [(session.id, *place) for place in session.rounds], later)]
         rewritten += [(WITNESS, session.witnesses, later)]
-    left = [text for what in _deletions(db, going, rewritten, version) if (text := erasing.tried(what))]
-    if counts_too and (text := erasing.tried(partial(erasing.delete, db, GROWN, f"session = {literal(session.id)}"))):
-        left.append(text)
-    if (text := erasing.wait(db, WAIT_S)) is not None:
-        left.append(text)
+    pending = list(_deletions(going, rewritten, version))
+    if counts_too:
+        pending.append((GROWN, f"session = {literal(session.id)}"))
+    problems = [erasing.tried(partial(erasing.delete, db, *one)) for one in pending]
+    # When it grew is no word of it, and goes in its own time.
+    begun = [one for one, problem in zip(pending, problems, strict=True) if problem is None and one[0] is not GROWN]
+    problems.append(erasing.wait(db, begun, WAIT_S))
     done = _purged(session, going, counts_too=counts_too)
-    return msgspec.structs.replace(done, left_behind=tuple(dict.fromkeys(left)))
+    return msgspec.structs.replace(done, left_behind=tuple(dict.fromkeys(filter(None, problems))))
 
 
 def _purged(session: _Session, going: Sequence[_Going], *, counts_too: bool) -> Purged:
@@ -229,23 +231,18 @@ def _blank(table: Table) -> dict[str, str]:
 
 
 def _deletions(
-    db: Database, going: Sequence[_Going], rewritten: Iterable[tuple[Table, Sequence[Place], int]], version: int
-) -> Iterable[Callable[[], None]]:
-    """What takes the rows from the disks that others have taken the place of."""
-    before = f"ver < {version}"
+    going: Sequence[_Going], rewritten: Iterable[tuple[Table, Sequence[Place], int]], version: int
+) -> Iterator[erasing.Deletion]:
+    """The rows that others have taken the place of since `version`."""
     alone = [one.chain for one in going if not one.others]
+    for which in old_pieces(alone, {one.chain: one.pieces for one in going if one.others}, version):
+        yield PIECE, which
+    old = f"gone = 0 AND ver < {version}"
     for some in cut(alone, _AT_ONCE):
-        yield partial(erasing.delete, db, SAID, f"chain IN {among(some)} AND gone = 0 AND {before}")
-        yield partial(erasing.delete, db, PIECE, f"chain IN {among(some)} AND count > {GONE} AND {before}")
+        yield SAID, f"chain IN {among(some)} AND {old}"
     for one in going:
-        if not one.others:
-            continue
-        this = f"chain = {literal(one.chain)} AND {before}"
-        for keys in cut(sorted(one.said), _AT_ONCE):
-            yield partial(erasing.delete, db, SAID, f"{this} AND gone = 0 AND key IN {among(keys)}")
-        for ids in cut(sorted(one.pieces), _AT_ONCE):
-            yield partial(erasing.delete, db, PIECE, f"{this} AND count > {GONE} AND id IN {among(ids)}")
+        for keys in cut(sorted(one.said), _AT_ONCE) if one.others else ():
+            yield SAID, f"chain = {literal(one.chain)} AND key IN {among(keys)} AND {old}"
     for table, places, until in rewritten:
         for part in cut(places, _AT_ONCE):
-            which = f"({', '.join(table.order)}) IN {among(part)}"
-            yield partial(erasing.delete, db, table, f"{which} AND ver < {until}")
+            yield table, f"({', '.join(table.order)}) IN {among(part)} AND ver < {until}"

@@ -9,10 +9,9 @@ import msgspec
 
 from monitor.session_keys import parts
 from monitor.store.base import SessionRecord, Slice
-from monitor.store.clickhouse.conditions import BEFORE_ALL, COUNTED, NAMED, NEVER, STARTED, between, one_of
+from monitor.store.clickhouse.conditions import BEFORE_ALL, COUNTED, NAMED, NEVER, STARTED, ask, between, one_of
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.rows import PRUNED, SUMS, TAG, counts, tag
-from monitor.store.clickhouse.tables import ask
 from monitor.store.rows import INFERRED, SOURCE_BITS, SUCCESS
 
 #: More and less than every round id.

@@ -11,7 +11,7 @@ from monitor.store.base import Pricing, RepricedRounds
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.rows import COUNTS, PRUNED, Row
 from monitor.store.clickhouse.schema import ROUND, WITNESS, Table
-from monitor.store.clickhouse.tables import BLOBS, ask, now, write
+from monitor.store.clickhouse.tables import BLOBS, ask, now, write, write_rounds
 from monitor.store.clickhouse.values import literal
 from monitor.store.rows import LOST_COUNTS, LOWER_BOUND
 
@@ -25,7 +25,7 @@ def reprice(
     seen = changed = 0
     for page in _pages(db, ROUND):
         rows = [new for values in page if (new := _repriced(Row(*values), pricing, version)) is not None]
-        write(db, ROUND, rows)
+        write_rounds(db, rows)
         grown({row.session for row in rows})
         seen += len(page)
         changed += len(rows)

@@ -8,23 +8,24 @@ from typing import Any
 from monitor.store import cursors
 from monitor.store.base import Call, RoundPage, StoredRound, Testimony, UnknownCursor
 from monitor.store.clickhouse.asking import session_id
-from monitor.store.clickhouse.conditions import COUNTED, SHOWN, between, window
+from monitor.store.clickhouse.conditions import COUNTED, SHOWN, ask, between, window
 from monitor.store.clickhouse.connection import Database
-from monitor.store.clickhouse.rows import CALL, FORGOTTEN, PRUNED, Row, call, round_key, stored
-from monitor.store.clickhouse.tables import BLOBS, among, ask
-from monitor.store.clickhouse.tables import rounds as every
+from monitor.store.clickhouse.rows import CALL, FORGOTTEN, NAMES, PRUNED, Row, call, round_key, stored
+from monitor.store.clickhouse.tables import BLOBS, among
 from monitor.store.clickhouse.values import literal
 from monitor.store.rows import SOURCE_BITS, SUCCESS, started_at
 from monitor.store.schema import FIRST_MS, QUARTER_MS, first_rid
 
 #: Rounds are numbered so many in one question.
 _AT_ONCE = 200
+#: A step of a sample is looked at in so many pieces.
+_PIECES = 60
 _NEWEST = "rid DESC, session DESC, key DESC"
 
 
-def _rows(db: Database, condition: str, order: str, limit: int | None) -> list[Row]:
-    end = "" if limit is None else f" LIMIT {limit}"
-    return every(db, f"{SHOWN} AND {condition}", f"ORDER BY {order}{end}")
+def _rows(db: Database, condition: str, order: str) -> list[Row]:
+    sql = f"SELECT {NAMES} FROM round FINAL WHERE {SHOWN} AND {condition} ORDER BY {order}"
+    return [Row._make(row) for row in ask(db, sql, BLOBS)]
 
 
 def _numbers(db: Database, rows: Sequence[Row]) -> list[int]:
@@ -67,7 +68,7 @@ def rounds(
     condition.append(f"session = {literal(session)}")
     if since is not None:
         condition.append(f"rid >= {first_rid(max(since, FIRST_MS))}")
-    rows = _rows(db, " AND ".join(condition), _NEWEST, None if limit is None else limit + 1)
+    rows = _rows(db, " AND ".join(condition), _NEWEST if limit is None else f"{_NEWEST} LIMIT {limit + 1}")
     more = limit is not None and len(rows) > limit
     rows = rows[:limit]
     if not rows:
@@ -99,7 +100,7 @@ def round(db: Database, name: str | None, number: int | None = None, key: bytes 
     ((pruned,),) = ask(db, f"SELECT count() FROM round FINAL WHERE state = {PRUNED} AND {of_session}")
     if number <= pruned:
         return None
-    rows = every(db, f"{SHOWN} AND {of_session}", f"ORDER BY rid, key LIMIT {number - pruned - 1}, 1")
+    rows = _rows(db, of_session, f"rid, key LIMIT {number - pruned - 1}, 1")
     return stored(rows[0], number) if rows else None
 
 
@@ -112,7 +113,7 @@ def _with_key(db: Database, key: bytes) -> StoredRound | None:
     condition = (
         f"rid = {rid} AND substring(key, 1, 8) = {literal(key[8:])} AND at >= {quarter} AND at < {quarter + QUARTER_MS}"
     )
-    rows = _rows(db, condition, "session, key", 1)
+    rows = _rows(db, condition, "session, key LIMIT 1")
     return stored(rows[0], *_numbers(db, rows)) if rows else None
 
 
@@ -136,7 +137,7 @@ def turns(db: Database, name: str) -> list[tuple[int, int | None, int | None]]:
 
 def failed(db: Database, since: int | None, until: int | None = None, limit: int = 10) -> list[StoredRound]:
     """The newest rounds of a period that failed, newest first."""
-    rows = _rows(db, f"{between(since, until)} AND bitAnd(flags, {SUCCESS}) = 0", _NEWEST, limit)
+    rows = _rows(db, f"{between(since, until)} AND bitAnd(flags, {SUCCESS}) = 0", f"{_NEWEST} LIMIT {limit}")
     return [stored(row, number) for row, number in zip(rows, _numbers(db, rows), strict=True)]
 
 
@@ -159,18 +160,35 @@ def calls(
     order = _NEWEST
     if min_latency_ms is not None:
         condition, order = f"{condition} AND latency >= {literal(min_latency_ms)}", f"latency DESC, {_NEWEST}"
-    found = _calls(db, f"{condition} ORDER BY {order} LIMIT {limit}")
+    sql = f"SELECT {CALL} FROM round FINAL WHERE {SHOWN} AND {condition} ORDER BY {order} LIMIT {limit}"
+    found = [call(row) for row in ask(db, sql, BLOBS)]
     return found if min_latency_ms is not None else found[::-1]
 
 
 def sampled_calls(db: Database, since: int, until: int, step_ms: int, each: int) -> list[Call]:
     """The first `each` rounds of every step of [since, until), oldest first: a short look at a long time."""
-    step = f"intDiv(at - {max(since, FIRST_MS)}, {step_ms})"
-    return _calls(db, f"{between(since, until)} ORDER BY rid, session, key LIMIT {each} BY {step}")
-
-
-def _calls(db: Database, condition: str) -> list[Call]:
-    return [call(row) for row in ask(db, f"SELECT {CALL} FROM round FINAL WHERE {SHOWN} AND {condition}", BLOBS)]
+    inside, offset = between(since, until), f"(at - {max(since, FIRST_MS)})"
+    step, within = f"intDiv({offset}, {step_ms})", f"modulo({offset}, {step_ms})"
+    # First how far into each step one has to look: to put all rounds of a long time in order takes much room.
+    piece_ms = max(1, step_ms // _PIECES)
+    seen: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for number, piece, count in ask(
+        db,
+        f"SELECT {step} AS step, intDiv({within}, {piece_ms}) AS piece, count() FROM round FINAL "
+        f"WHERE {SHOWN} AND {inside} GROUP BY step, piece ORDER BY step, piece",
+    ):
+        if seen.get(number, 0) < each:
+            ends[number] = (piece + 1) * piece_ms
+        seen[number] = seen.get(number, 0) + count
+    if not ends:
+        return []
+    # Numbers of one type, whatever they are.
+    steps, there = (f"[{', '.join(f'toInt64({n})' for n in some)}]" for some in (ends, ends.values()))
+    looked_at = f"{within} < transform({step}, {steps}, {there}, toInt64(0))"
+    end = f"ORDER BY rid, session, key LIMIT {each} BY {step}"
+    sql = f"SELECT {CALL} FROM round FINAL WHERE {SHOWN} AND {inside} AND {looked_at} {end}"
+    return [call(row) for row in ask(db, sql, BLOBS)]
 
 
 # -- witnesses ------------------------------------------------------------------------------------

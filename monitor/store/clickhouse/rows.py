@@ -31,6 +31,10 @@ KNOWN, COUNTS, FORGOTTEN, PRUNED, MOVED = range(5)
 #: FORGOTTEN: taken out; it may come back. PRUNED: in every sum, with its quarter of an hour for its time, and nothing
 #: else is kept of it. MOVED: it stands in the session that ``moved`` names.
 
+#: A flag of PRUNED rows that came out of a data directory: it stands for one of several rounds of which only sums were
+#: left, so that it has a share of these, and how long it took is told elsewhere (see `monitor.store.clickhouse.sums`).
+SHARE = 1 << 9
+
 
 class Row(NamedTuple):
     """The columns of ``round``, in their order."""

@@ -66,11 +66,11 @@ class State:
         """What a batch says besides its rounds; `new` are the starts of the rounds that it brought first."""
         entries: list[Entry] = []
         for file in batch.restarted:
-            entries += [("occurrence", _place(file, key), None) for key in self.occurrences(file)]
+            entries += [("occurrence", place(file, key), None) for key in self.occurrences(file)]
         # Of two entries in one block the last one holds only if it alone is there.
         kept: dict[tuple[str, bytes], bytes | None] = {entry[:2]: entry[2] for entry in entries}
         for (file, key), n in batch.occurrences.items():
-            kept["occurrence", _place(file, key)] = b"%d" % n
+            kept["occurrence", place(file, key)] = b"%d" % n
         for checkpoint in batch.checkpoints:
             kept["checkpoint", checkpoint.id] = msgspec.msgpack.encode(checkpoint)
         if batch.skipped:
@@ -111,7 +111,7 @@ class State:
 
     def occurrences(self, file: bytes) -> dict[bytes, int]:
         """How often this node read the records of a file that hold nothing unique."""
-        prefix = _place(file, b"")
+        prefix = place(file, b"")
         size = len(prefix)
         start = f"{self._mine} AND substring(id, 1, {size}) = {literal(prefix)}"
         return {id_[size:]: int(value) for _, id_, value in self.some("occurrence", start)}
@@ -176,9 +176,9 @@ class State:
         """Forget how far this node read some files, and what it noted of their records."""
         self.forget("checkpoint", files)
         for file in files:
-            self.forget("occurrence", [_place(file, key) for key in self.occurrences(file)])
+            self.forget("occurrence", [place(file, key) for key in self.occurrences(file)])
 
 
-def _place(file: bytes, key: bytes) -> bytes:
+def place(file: bytes, key: bytes) -> bytes:
     """Where the occurrences of a record in a file stand."""
     return len(file).to_bytes(2, "big") + file + key

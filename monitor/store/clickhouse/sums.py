@@ -12,11 +12,11 @@ from typing import get_args
 from zoneinfo import ZoneInfo
 
 from monitor.store.base import LATENCY_STEPS_MS, Bucket, Dimension, Grain, Latency, Slice
-from monitor.store.clickhouse.conditions import COUNTED, NAMED, matching, window
+from monitor.store.clickhouse import steps as steps_of_sums
+from monitor.store.clickhouse.conditions import COUNTED, NAMED, ask, matching, window
 from monitor.store.clickhouse.connection import Database
 from monitor.store.clickhouse.rollups import COUNT_SUMS, counted
-from monitor.store.clickhouse.rows import SUMS, TAG, counts, tag
-from monitor.store.clickhouse.tables import ask
+from monitor.store.clickhouse.rows import SHARE, SUMS, TAG, counts, tag
 from monitor.store.schema import DAY_MS, QUARTER_MS
 from monitor.store.sums import offset_sql
 
@@ -145,11 +145,14 @@ def latency_steps(db: Database) -> dict[tuple[Latency, str | None], tuple[int, .
     up_to = [f"countIf(isNotNull({kind}) AND {kind} <= {ms})" for kind in kinds for ms in LATENCY_STEPS_MS]
     told = ", ".join([*(f"count({kind})" for kind in kinds), *up_to])
     found: dict[tuple[Latency, str | None], tuple[int, ...]] = {}
-    for model, *row in ask(db, f"SELECT model, {told} {_COUNTED} 1 GROUP BY model"):
+    for model, *row in ask(db, f"SELECT model, {told} {_COUNTED} bitAnd(flags, {SHARE}) = 0 GROUP BY model"):
         totals, steps = row[: len(kinds)], row[len(kinds) :]
         for place, kind in enumerate(kinds):
             if totals[place]:
                 begin = place * len(LATENCY_STEPS_MS)
                 reached = [0, *steps[begin : begin + len(LATENCY_STEPS_MS)], totals[place]]
                 found[kind, model or None] = tuple(b - a for a, b in pairwise(reached))
+    for kind, name, more in steps_of_sums.told(db):
+        before = found.get((kind, name or None), (0,) * len(more))
+        found[kind, name or None] = tuple(a + b for a, b in zip(before, more, strict=True))
     return found

@@ -16,6 +16,7 @@ from monitor.store.base import Added, Batch, PricedRound
 from monitor.store.clickhouse import rollups
 from monitor.store.clickhouse.budgets import Budgets
 from monitor.store.clickhouse.connection import Database
+from monitor.store.clickhouse.gone import gone
 from monitor.store.clickhouse.history import History
 from monitor.store.clickhouse.joining import Joiner
 from monitor.store.clickhouse.naming import Names
@@ -127,7 +128,8 @@ class Writer:
             else:
                 # What was taken out comes back with a newer version than what took it out.
                 new.append((p, now() if found else 1))
-        return new, known
+        pruned = gone(self._db, (p.round for p, _ in new)) if new else set()
+        return [(p, version) for p, version in new if p.round.key not in pruned], known
 
     def look(self, places: Iterable[Place]) -> dict[Place, int]:
         """What stands at each place; for one that was left, what stands where it went."""
