@@ -367,6 +367,7 @@ class Runtime:
             spare_time=self._spare_time,
             redactor=Redactor() if content == "redacted" else None,
             refresh_interval=self._refresh_interval,
+            follower=self._follower,
         )
         self._begin_telling(writer, [source.kind for source in configured])
         return self._ingester

@@ -120,7 +120,7 @@ def test_with_a_shard_away_answers_say_so_and_writes_wait(fleet: Fleet) -> None:
     fleet.settled()
     check_totals(fleet.store, expected, MIXED)
     wait_for("nothing is missing any more", lambda: not fleet.missing())
-    assert "all that has waited here is in it" in node.said.read_text()
+    wait_for("the node says so", lambda: "all that has waited here is in it" in node.said.read_text())
 
 
 def test_without_zookeeper_reads_go_on_and_writes_wait(fleet: Fleet) -> None:
