@@ -20,14 +20,14 @@ _STUCK_S = 3.0
 
 
 class Follower:
-    """A thread beside the ingesting one, which says how it gets on; until it first does, it is taken to be stuck."""
+    """A thread beside the ingesting one, which says how it gets on."""
 
     def __init__(self, intakes: Mapping[Path, Intake]) -> None:
         self.intakes = dict(intakes)
         self.look_s, self.stuck_s = _LOOK_S, _STUCK_S
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._why: str | None = "the store was not reached yet"
+        self._why: str | None = None
         self._told = False
         self._moved: float | None = None
 
@@ -60,7 +60,8 @@ class Follower:
     # -- the thread -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to look after the logs."""
+        """Begin to look after the logs; the store is about to be opened."""
+        self._moved = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
         self._thread.start()
 

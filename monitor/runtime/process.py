@@ -320,9 +320,11 @@ class Runtime:
                 self._start_failure = None
                 return ingester
             except StoreAway as error:
-                if self._follower is None or not wait or self._stop.is_set():
+                if self._follower is None:
                     raise
                 self._follower.failed(str(error))
+                if not wait or self._stop.is_set():
+                    raise
                 self._close_writer()
                 self._not_started(f"the store is away, and the logs are followed meanwhile: {error}")
 

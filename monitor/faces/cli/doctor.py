@@ -71,11 +71,15 @@ def doctor_command(
         _read_what_was_missed(runtime, data_dir, config, log_path)
     found = places.repairs(runtime.folder, archive)
     try:
+        broken = runtime.store.verify() if deep else runtime.store.check()
+    except StoreAway as away:
+        broken = [f"it can't be checked now: {away}"]
+    try:
         place = places.place(
             runtime.folder,
             found,
             checked="every sum was added up anew" if deep else "quick check",
-            broken=runtime.store.verify() if deep else runtime.store.check(),
+            broken=broken,
             versions=_versions(runtime),
             hints=hints(Machine.here(), [source.path for source in runtime.sources() if source.kind == "openclaw"]),
         )

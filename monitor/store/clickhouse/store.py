@@ -87,10 +87,12 @@ class ClickHouseStore:
         self._db = db
         self._asked = Partial(db)
         self._lock = threading.RLock()
-        self._state = State(db, node or socket.gethostname())
+        # Whoever writes must see all that is there; who only asks gets what can be had.
+        known = self._asked if read_only else db
+        self._state = State(known, node or socket.gethostname())
         self._standing = Nodes(State(self._asked, self._state.node))
         self._names = Names(db)
-        self._budgets = Budgets(db, self._state, budgets)
+        self._budgets = Budgets(known, self._state, budgets)
         self._joiner = Joiner(db, self._names)
         self._writer: Writer | None = None
         if not read_only:
