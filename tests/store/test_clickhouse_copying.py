@@ -37,17 +37,28 @@ from monitor.store.clickhouse.setup import create
 from monitor.store.clickhouse.store import ClickHouseStore
 from monitor.store.sqlite import SqliteStore
 from tests.fleet.embedded import Embedded, shared
-from tests.store.conformance import MOMENTS, SESSIONS, SETTINGS, VERSION, ZONES, deliveries, own, snapshot, unique
+from tests.store.conformance import (
+    BUDGETS,
+    MOMENTS,
+    SESSIONS,
+    SETTINGS,
+    VERSION,
+    ZONES,
+    deliveries,
+    own,
+    snapshot,
+    unique,
+)
 from tests.store.conformance import told as summed
 from tests.store.conformance_calls import arrivals, witness
 from tests.store.conformance_names import NAMES
 from tests.store.conversations import STEPS, Step, chained, grown, session
 from tests.store.fewer import fewer
-from tests.store.retention import BOUNDS, BUDGETS, pruned
+from tests.store.retention import BOUNDS, pruned
 
 pytestmark = pytest.mark.xdist_group("chdb")
 
-EXAMPLES = 12
+EXAMPLES = 8
 NODE = "here"
 DAY = 86_400_000
 
@@ -215,8 +226,8 @@ class TestCopy:
             with closing(sqlite(folder)) as old, closing(fleet(db)) as new:
                 for batch in batches:
                     # What was taken back out may come back, in both alike.
-                    for store in (old, new):
-                        with_marks(store, [batch])
+                    for one in (old, new):
+                        with_marks(one, [batch])
                 assert snapshot(new) == snapshot(old)
                 assert new.verify() == []
 
@@ -446,8 +457,7 @@ class TestConversations:
                     assert msgspec.structs.replace(content, new_from=0) == one.content
             with closing(sqlite(folder)) as old, closing(fleet(db)) as new:
                 for one in told:
-                    for store in (old, new):
-                        assert any(s.round.started_at == one.at for s in _all(store, name))
+                    assert all(any(s.round.started_at == one.at for s in _all(some, name)) for some in (old, new))
                 if name is not None:
                     assert new.session(name) == old.session(name)
 
