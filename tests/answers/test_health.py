@@ -81,7 +81,7 @@ def test_an_unpriced_model_and_rounds_without_any_session_need_doing(tmp_path: P
     told = problems(answer)
     assert any("no price is known for mine" in what for what in told)
     assert any("no round names a session" in what for what in told)
-    assert any("session_id_header" in f.do and "sendSessionAffinityHeaders" in f.do for f in answer.findings)
+    assert any("session_id_header" in f.do and "skill install --client openclaw" in f.do for f in answer.findings)
 
 
 def test_some_rounds_without_a_session_are_only_mentioned(tmp_path: Path) -> None:

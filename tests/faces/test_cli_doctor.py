@@ -68,7 +68,7 @@ def test_a_log_without_session_ids_tells_which_settings_are_missing(log: Path) -
     (finding,) = findings(log).values()
     assert finding["what"] == "no round names a session"
     assert "session_id_header" in finding["do"]
-    assert "sendSessionAffinityHeaders" in finding["do"]
+    assert "skill install --client openclaw" in finding["do"]
 
 
 def test_modes_and_leftovers_are_put_right_and_shown_before(log: Path) -> None:

@@ -106,10 +106,12 @@ async def test_both_channels_carry_the_same_object(place: Place, mode: Mode) -> 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_questions_of_the_last_days_count_every_round_of_a_log_of_just_now(place: Place, mode: Mode) -> None:
     expected = Expected()
-    # These lines take less than three days.
-    recent = replace(DEMO, start=time.time_ns() // 1_000_000 - 72 * 3_600_000)
+    # Two hours' worth of talk in some minutes, two days ago and just now; the same at every hour of the day.
+    quick = replace(DEMO, nights=False, pause=1, session_pause=1)
     with place.log.open("wb") as file:
-        file.writelines(lines(recent, seed=4, limit=400, expected=expected))
+        for hours, seed in ((50, 4), (2, 5)):
+            recent = replace(quick, start=time.time_ns() // 1_000_000 - hours * 3_600_000)
+            file.writelines(lines(recent, seed=seed, limit=200, expected=expected))
     days: dict[str, int] = {}
     for (_, _, quarter), cell in expected.cells.items():
         day = datetime.fromtimestamp(quarter / 1000, UTC).date().isoformat()

@@ -10,6 +10,7 @@ import pytest
 
 from monitor.budgets import BudgetBook
 from monitor.store.base import Store
+from monitor.store.clickhouse.connection import connect
 from monitor.store.clickhouse.setup import create
 from monitor.store.clickhouse.store import ClickHouseStore
 from tests.fleet.cluster import Cluster
@@ -35,7 +36,10 @@ class OnCluster:
     def opened(self, always: BudgetBook | None = None) -> Iterator[Open]:
         with self._cluster.database() as db:
             create(db)
-            yield lambda book=None: ClickHouseStore(db, node="here", price_version=VERSION, budgets=book or always)
+            url = self._cluster.url(db.database)
+            yield lambda book=None: ClickHouseStore(
+                connect(url), node="here", price_version=VERSION, budgets=book or always
+            )
 
 
 class TestClusterStore(OnCluster, StoreConformance):

@@ -20,8 +20,8 @@ from tests.store.fewer import fewer
 from tests.store.retention import RetentionConformance
 from tests.store.test_calls import BUDGETS
 
-#: The embedded store goes through ten times as many.
-EXAMPLES = 4
+#: The embedded store goes through twenty times as many.
+EXAMPLES = 2
 
 pytestmark = pytest.mark.xdist_group("chdb")
 

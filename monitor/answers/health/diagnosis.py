@@ -197,8 +197,9 @@ def _of_names(standing: Standing, report: dict[str, object], by_header: int, by_
             )
         return
     both = (
-        "two ends need setting: Higress' ai-statistics plugin needs session_id_header (such as x-session-affinity), "
-        "and OpenClaw's model compat.sendSessionAffinityHeaders; `session-monitor skill install` shows both"
+        "two ends need setting: the client must send a session in a header, and Higress' ai-statistics plugin must "
+        "know which (session_id_header); `session-monitor skill install --client openclaw` sets OpenClaw's end and "
+        "says what to set in Higress"
     )
     if rounds and nameless == rounds:
         yield _problem("sessions", "no round names a session", both)

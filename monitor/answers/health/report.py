@@ -126,7 +126,7 @@ def _advice(
     if rounds and nameless == rounds and (standing.reads_gateway or not standing.sources):
         advice.append(
             "No round names a session. Set session_id_header of Higress' ai-statistics plugin to a header that your "
-            "client sends; OpenClaw sends x-session-affinity where its model has compat.sendSessionAffinityHeaders."
+            "client sends; `session-monitor skill install --client openclaw` has OpenClaw send one."
         )
     if unpriced:
         advice.append(f"No price is known for {', '.join(unpriced[:5])}: their cost is in no total.")

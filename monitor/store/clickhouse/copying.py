@@ -95,9 +95,7 @@ class Copy:
         writer = Writer(db, state, names, joiner, Budgets(db, state, None), None, "")
         belongings = Belongings(db, directory, state, names)
         writer.note_grown(belongings.before_rounds())
-        taker = Taker(
-            db, directory, writer, names, joiner, silenced=state.silenced(), several_kinds=len(state.kinds()) > 1
-        )
+        taker = Taker(db, directory, state, writer, names, joiner)
         new = done = 0
         for table, joined in (("round", False), ("witness", True)):
             for page in directory.pages(table):

@@ -30,11 +30,11 @@ _OWN = (
 #: Calls that one source saw, then what each source said of the others. Of both: the session (empty where it names
 #: none), whether it counts under its own id, and the first question of its session where it stands here.
 _PAGES = {
-    "round": f"SELECT iif(s.kind, '', s.session_id), 1, iif(s.question_at IS r.rid, ifnull(s.question, ''), NULL), "
+    "round": f"SELECT iif(s.kind, '', s.session_id), 1, iif(s.question_at = r.rid, ifnull(s.question, ''), NULL), "
     f"{_OWN.format(t='r')} FROM round AS r JOIN session AS s ON s.sid = r.sid "
     "WHERE r.rid > ? AND NOT EXISTS (SELECT 1 FROM witness AS w WHERE w.rid = r.rid) ORDER BY r.rid LIMIT ?",
     "witness": f"SELECT ifnull(n.value, ''), r.rid IS NOT NULL, "
-    "iif(s.question_at IS r.rid, ifnull(s.question, ''), NULL), "
+    "iif(s.question_at = r.rid, ifnull(s.question, ''), NULL), "
     f"{_OWN.format(t='w')} FROM witness AS w LEFT JOIN name AS n ON n.id = w.session "
     "LEFT JOIN round AS r ON r.rid = w.rid LEFT JOIN session AS s ON s.sid = r.sid "
     "WHERE w.rid > ? ORDER BY w.rid LIMIT ?",

@@ -144,7 +144,8 @@ class Joiner:
         cluster: list[_Entry] = []
         for entry in entries:
             if entry.counted is None and any(
-                _apart(entry.own.rid, row.rid) <= APART_MS and row.source != entry.own.source for row in pruned
+                _apart(entry.own.rid, row.rid) <= APART_MS and row.sources & ~SOURCE_BITS.get(entry.own.source, 0)
+                for row in pruned
             ):
                 # The call is in the sums already, and what it was merged from is gone.
                 out.append(quiet(entry.own, version))

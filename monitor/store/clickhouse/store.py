@@ -150,8 +150,8 @@ class ClickHouseStore:
     ) -> Removed:
         """Take the rounds of a file back out of every figure, those of [since, until) where given."""
         with self._lock:
-            self._writing()
-            return removing.remove(
+            writer = self._writing()
+            removed = removing.remove(
                 self._db,
                 self._state,
                 self._joiner,
@@ -161,6 +161,8 @@ class ClickHouseStore:
                 checkpoints=checkpoints,
                 for_good=for_good,
             )
+            writer.note_grown(removed.sessions)
+            return removed
 
     def reprice(
         self, pricing: Pricing, version: str, *, progress: Callable[[int], None] | None = None

@@ -18,6 +18,7 @@ from monitor.store.clickhouse.joining import Joiner
 from monitor.store.clickhouse.naming import Names, left
 from monitor.store.clickhouse.rows import COUNTS, PRUNED, Row, agent_of
 from monitor.store.clickhouse.schema import ORIGIN
+from monitor.store.clickhouse.state import State
 from monitor.store.clickhouse.tables import among, ask, cut, write, write_rounds
 from monitor.store.clickhouse.writing import Place, Writer
 from monitor.store.previews import preview
@@ -34,12 +35,10 @@ class Taker:
         self,
         db: Database,
         directory: Directory,
+        state: State,
         writer: Writer,
         names: Names,
         joiner: Joiner,
-        *,
-        silenced: frozenset[bytes],
-        several_kinds: bool,
     ) -> None:
         self._db = db
         self._directory = directory
@@ -47,11 +46,13 @@ class Taker:
         self._names = names
         self._joiner = joiner
         self._history = History(db)
-        self._silenced = silenced
-        self._several = several_kinds
+        self._state = state
+        self._silenced: frozenset[bytes] = frozenset()
 
     def take(self, page: Sequence[Record], *, joined: bool) -> int:
         """Keep a page of records; gives how many of them are new and count. `joined`: several sources saw the calls."""
+        # Others go on meanwhile.
+        self._silenced = self._state.silenced()
         sessions = list(dict.fromkeys(record.row.session for record in page))
         homes = self._names.canonical(sessions)
         aliases = self._live_aliases(sessions)
@@ -137,7 +138,7 @@ class Taker:
     def _settle(self, rows: Sequence[Row], *, joined: bool) -> list[str]:
         calls = [(row.response_id, row.rid) for row in rows if row.response_id]
         if not joined and calls:
-            others = self._seen_by_others(rows) if self._several else set()
+            others = self._seen_by_others(rows) if len(self._state.kinds()) > 1 else set()
             calls = [call for call in calls if call[0] in others]
         return self._joiner.settle(calls) if calls else []
 

@@ -124,8 +124,8 @@ WORDS = {
     "empty.nameless": "No round names its session",
     "empty.nameless.how": (
         "All rounds are counted, by consumer. To see conversations, let Higress' ai-statistics plugin read a "
-        "header that your client sends (<code>session_id_header</code>); OpenClaw sends one where its model has "
-        "<code>compat.sendSessionAffinityHeaders</code>."
+        "header that your client sends (<code>session_id_header</code>); for OpenClaw, "
+        "<code>session-monitor skill install</code> sets it to send one, in the way that its release can."
     ),
     # Session
     "session.none": "Which session?",

@@ -117,8 +117,8 @@ WORDS = {
     "empty.nameless": "没有一轮注明自己的会话",
     "empty.nameless.how": (
         "所有轮次都已按消费者计数。要看到会话，请让 Higress 的 ai-statistics 插件读取客户端发送的请求头（<code>"
-        "session_id_header</code>）；OpenClaw 的模型启用 <code>compat.sendSessionAffinityHeaders</code> "
-        "后会发送它。"
+        "session_id_header</code>）；对 OpenClaw，运行 <code>session-monitor skill install</code> "
+        "会按其版本设置好。"
     ),
     # Session
     "session.none": "要看哪个会话？",

@@ -37,6 +37,8 @@ from tests.store.conversations import (
     without_place,
 )
 
+pytestmark = pytest.mark.xdist_group("chdb")
+
 #: What a node is told: a round's key, its start, and what was said.
 Entry = tuple[bytes, int, Conversation]
 
