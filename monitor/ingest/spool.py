@@ -106,7 +106,7 @@ class Spool:
             OSError: the disk does not take it; nothing of it is kept.
         """
         body = _encode(Piece.of(chunk))
-        if not self._room.has(len(body) + _HEAD):
+        if not self._room.has(len(body) + _HEAD) and not self._room.has(_packed_size(body)):
             return False
         if self._writer is not None and self._writer.size >= _SEGMENT_BYTES:
             self._writer.close()
@@ -324,6 +324,11 @@ class _Reader:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _packed_size(body: bytes) -> int:
+    """Not less than what a piece takes, as far as can be told before it is written."""
+    return len(zstandard.ZstdCompressor(level=1).compress(body)) * 11 // 10 + 1024
 
 
 def _read_ack(path: Path) -> tuple[int, int]:

@@ -387,7 +387,7 @@ def test_the_thread_takes_over_once_the_store_hangs(tmp_path: Path, caplog: pyte
 def test_with_the_limit_reached_it_is_told_which_lines_were_lost(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     records = list(lines(SHORT, 11, 400))
-    limit = 60_000
+    limit = 20_000
     with node(tmp_path, log, limit=limit) as n, Writer(log, keep=2) as writer:
         n.store.away = True
         for at in range(0, 400, 20):

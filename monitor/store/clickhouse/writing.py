@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from monitor.rounds import Round, without_text
 from monitor.session_keys import name_digest
-from monitor.store.base import Added, Batch, PricedRound
+from monitor.store.base import Added, Batch, PricedRound, StoreAway
 from monitor.store.clickhouse import rollups
 from monitor.store.clickhouse.budgets import Budgets
 from monitor.store.clickhouse.connection import Database
@@ -29,6 +29,8 @@ from monitor.store.clickhouse.values import literal
 #: (session, rid, key): where a record stands.
 Place = tuple[str, int, bytes]
 _EVERY_SECONDS = 60
+#: So long after a failure what was found may be gone again.
+_UNSURE_S = 600.0
 
 
 class Writer:
@@ -54,9 +56,18 @@ class Writer:
         self._kinds: set[str] = set()
         self._clock = 0
         self._settled = 0.0
+        #: Whoever was here before may have been stopped in the middle.
+        self._unsure_until = time.monotonic() + _UNSURE_S
 
     def add(self, batch: Batch) -> Added:
         """Keep a batch; see the module."""
+        try:
+            return self._add(batch)
+        except StoreAway:
+            self._unsure_until = time.monotonic() + _UNSURE_S
+            raise
+
+    def _add(self, batch: Batch) -> Added:
         told = list({p.round.key: p for p in reversed(batch.rounds)}.values())[::-1]
         # Before anything is written: what no column can hold is found out.
         for priced in told:
@@ -68,6 +79,7 @@ class Writer:
             homes = self._names.canonical(p.round.session_id or "" for p in told)
             new, known = self._sort(told, homes, by_key=batch.origin is not None)
             grown = self._keep(new, homes)
+            self._keep_again(told, new, homes)
             self._names.say((p.round for p, _ in new), homes)
             touched |= dict.fromkeys(row.session for row in grown if row.session)
             if batch.origin is not None:
@@ -197,6 +209,24 @@ class Writer:
             self._kinds |= kinds
         write_rounds(self._db, rows)
         return rows
+
+    def _keep_again(
+        self, told: Sequence[PricedRound], new: Sequence[tuple[PricedRound, int]], homes: dict[str, str]
+    ) -> None:
+        """Write what is there already once more, as long as an earlier write may not have reached all replicas.
+
+        An engine shows such rows, and gives them up when it starts anew. In its first version a row changes nothing
+        that has come to its place since.
+        """
+        if time.monotonic() >= self._unsure_until:
+            return
+        keys = {p.round.key for p, _ in new}
+        rows = [
+            from_round(p, homes[p.round.session_id or ""], self.price_version, keeps=False)
+            for p in told
+            if p.round.key not in keys
+        ]
+        write_rounds(self._db, [row._replace(ver=0) for row in rows])
 
     def _join(self, told: Sequence[PricedRound], grown: Sequence[Row]) -> list[str]:
         """Let calls that several sources saw count once; also those that were there: a crash may have come between."""
