@@ -58,7 +58,7 @@ from tests.store.retention import BOUNDS, pruned
 
 pytestmark = pytest.mark.xdist_group("chdb")
 
-EXAMPLES = 8
+EXAMPLES = 2
 NODE = "here"
 DAY = 86_400_000
 
