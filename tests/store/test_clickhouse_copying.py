@@ -58,7 +58,7 @@ from tests.store.retention import BOUNDS, pruned
 
 pytestmark = pytest.mark.xdist_group("chdb")
 
-EXAMPLES = 8
+EXAMPLES = 2
 NODE = "here"
 DAY = 86_400_000
 
@@ -309,6 +309,22 @@ class TestCopy:
                     assert copied(folder, db).new == 0
                     statement += 1
             assert statement > 20
+
+    def test_what_one_directory_had_pruned_and_another_has_counts_once_in_either_order(self) -> None:
+        for order in (0, 1):
+            with places() as (folder, db), tempfile.TemporaryDirectory() as name:
+                folders = [folder, Path(name)]
+                for one in folders:
+                    with closing(sqlite(one)) as store:
+                        store.add(Batch(rounds=_old(6)))
+                        expected = summed(store.slices())
+                with closing(sqlite(folder)) as store:
+                    pruned(store, Bounds(rounds_before=MOMENTS[0] - DAY))
+                done = [copied(one, db, f"node {number}") for number, one in enumerate(folders[:: 1 - 2 * order])]
+                assert done[0].new == 6
+                with closing(fleet(db)) as new:
+                    assert summed(new.slices()) == expected
+                    assert new.verify() == []
 
     def test_rounds_of_one_moment_that_only_their_keys_tell_apart_are_all_known_again(self) -> None:
         alike = [_alone(n, SESSIONS[n % 2], key=b"\xff\xff\xff", started_at=MOMENTS[0]) for n in range(12)]
