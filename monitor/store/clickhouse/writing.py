@@ -79,7 +79,7 @@ class Writer:
             homes = self._names.canonical(p.round.session_id or "" for p in told)
             new, known = self._sort(told, homes, by_key=batch.origin is not None)
             grown = self._keep(new, homes)
-            self._keep_again(told, new, homes)
+            self._keep_again(told, known, homes)
             self._names.say((p.round for p, _ in new), homes)
             touched |= dict.fromkeys(row.session for row in grown if row.session)
             if batch.origin is not None:
@@ -210,23 +210,17 @@ class Writer:
         write_rounds(self._db, rows)
         return rows
 
-    def _keep_again(
-        self, told: Sequence[PricedRound], new: Sequence[tuple[PricedRound, int]], homes: dict[str, str]
-    ) -> None:
+    def _keep_again(self, told: Sequence[PricedRound], known: Sequence[Place], homes: dict[str, str]) -> None:
         """Write what is there already once more, as long as an earlier write may not have reached all replicas.
 
-        An engine shows such rows, and gives them up when it starts anew. In its first version a row changes nothing
-        that has come to its place since.
+        An engine shows such rows, and gives them up when it starts anew. As the oldest version of itself a row changes
+        nothing where another stands. One that stands elsewhere than it would be put now is old, and sure.
         """
         if time.monotonic() >= self._unsure_until:
             return
-        keys = {p.round.key for p, _ in new}
-        rows = [
-            from_round(p, homes[p.round.session_id or ""], self.price_version, keeps=False)
-            for p in told
-            if p.round.key not in keys
-        ]
-        write_rounds(self._db, [row._replace(ver=0) for row in rows])
+        there = set(known)
+        rows = (from_round(p, homes[p.round.session_id or ""], self.price_version, keeps=False) for p in told)
+        write_rounds(self._db, [row._replace(ver=0) for row in rows if (row.session, row.rid, row.key) in there])
 
     def _join(self, told: Sequence[PricedRound], grown: Sequence[Row]) -> list[str]:
         """Let calls that several sources saw count once; also those that were there: a crash may have come between."""
