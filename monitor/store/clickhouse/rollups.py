@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from monitor.store.clickhouse.connection import Database
+from monitor.store.clickhouse.durability import everywhere
 from monitor.store.clickhouse.rows import COUNTS, PRUNED, SUMS
 from monitor.store.clickhouse.schema import CELL, DAY
 from monitor.store.clickhouse.tables import ask, now, write
@@ -22,9 +23,12 @@ PATIENCE_NS = 120 * _SECOND
 _RANGES = 50
 
 #: What a cell is of, besides its time.
-DIMENSIONS = CELL.names[2:15]
+DIMENSIONS = CELL.names[3:16]
+#: Those of them by which sums by time are told; the others take a sum of their own.
+_FACETS = DIMENSIONS[:7]
+_BY_PRICE = DIMENSIONS[7:]
 #: Its sums, in the order of the fields of `Counts`.
-_SUMS = CELL.names[15:-1]
+_SUMS = CELL.names[16:-1]
 #: How the rows of `counted` are summed.
 COUNT_SUMS = ", ".join(f"sum({name})" for name in _SUMS)
 #: The same of one round.
@@ -44,14 +48,21 @@ def settle(db: Database, limit: int = 10, patience_ns: int = PATIENCE_NS) -> int
     )
     for (day,) in days:
         version = now()
-        db.execute(
-            f"INSERT INTO cell ({', '.join(CELL.names)}) SELECT toInt64({day}), at - modulo(at, {QUARTER_MS}) AS "
-            f"quarter, {', '.join(DIMENSIONS)}, {SUMS}, toUInt64({version}) FROM round FINAL "
-            f"WHERE at >= {day} AND at < {day + DAY_MS} AND state IN ({COUNTS}, {PRUNED}) "
-            f"GROUP BY quarter, {', '.join(DIMENSIONS)}",
-        )
+        quarter = f"at - modulo(at, {QUARTER_MS}) AS begin"
+        empty = ", ".join(f"'' AS {name}" for name in _FACETS)
+        _sum_up(db, day, version, f"0, {quarter}, {empty}, {', '.join(_BY_PRICE)}", f"begin, {', '.join(_BY_PRICE)}")
+        _sum_up(db, day, version, f"1, toInt64({day}), {', '.join(DIMENSIONS)}", ", ".join(DIMENSIONS))
         write(db, DAY, [(day, 1, version)])
     return len(days)
+
+
+def _sum_up(db: Database, day: int, version: int, columns: str, by: str) -> None:
+    """Write the sums of a day; they are on their shard when this comes back, before anybody is told of them."""
+    sql = (
+        f"INSERT INTO cell ({', '.join(CELL.names)}) SELECT toInt64({day}), {columns}, {SUMS}, toUInt64({version}) "
+        f"FROM round FINAL WHERE at >= {day} AND at < {day + DAY_MS} AND state IN ({COUNTS}, {PRUNED}) GROUP BY {by}"
+    )
+    everywhere(db, lambda settings: db.execute(sql, settings))
 
 
 def settled(db: Database) -> dict[int, int]:
@@ -65,26 +76,28 @@ def settled(db: Database) -> dict[int, int]:
     )
 
 
-def counted(db: Database, since: int | None, until: int | None) -> str:
+def counted(db: Database, since: int | None, until: int | None, *, facets: bool = False) -> str:
     """A table, in SQL, of sums that make up all rounds of [since, until) with a time, or all where neither is given.
 
-    It has the columns of `DIMENSIONS`, ``at`` (to the quarter of an hour or better) and those of `COUNT_SUMS`.
+    It has the model and the price, the columns of `COUNT_SUMS`, and either ``at`` (to the quarter of an hour or better)
+    or, with `facets`, all of `DIMENSIONS`.
     """
     everything = since is None and until is None
     low = 0 if everything else max(FIRST_MS, since or 0)
     high = 1 << 62 if until is None else max(0, min(until, 1 << 62))
     whole = {day: ver for day, ver in settled(db).items() if low <= day and day + DAY_MS <= high}
-    dimensions = ", ".join(DIMENSIONS)
+    columns = ", ".join(DIMENSIONS if facets else ("at", *_BY_PRICE))
     # Whether a row is the last one at its place is known only after parts were left out by their times; a pruned row
     # has the start of its quarter for its time, so that the edges are compared in a form that no index is asked about.
     parts = [
-        f"SELECT at, {dimensions}, {_ROUND} FROM round FINAL WHERE state IN ({COUNTS}, {PRUNED}) AND "
+        f"SELECT {columns}, {_ROUND} FROM round FINAL WHERE state IN ({COUNTS}, {PRUNED}) AND "
         f"(at >= {low}) + (at < {high}) = 2 AND {_outside(sorted(whole), low, high)}"
     ]
     if whole:
         days, versions = list(whole), list(whole.values())
         parts.append(
-            f"SELECT at, {dimensions}, {', '.join(_SUMS)} FROM cell FINAL WHERE day IN ({', '.join(map(str, days))}) "
+            f"SELECT {columns}, {', '.join(_SUMS)} FROM cell FINAL WHERE facets = {int(facets)} "
+            f"AND day IN ({', '.join(map(str, days))}) "
             f"AND ver >= transform(day, {days}, {_unsigned(versions)}, toUInt64(0))"
         )
     return f"({' UNION ALL '.join(parts)})"

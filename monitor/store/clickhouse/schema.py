@@ -200,11 +200,13 @@ ver UInt64
     "cityHash64(owner)",
 )
 
-#: Sums of the rounds of a day (UTC) by quarter of an hour, as they were worked out anew at ``ver``.
+#: Sums of the rounds of a day (UTC), as they were worked out anew at ``ver``: with ``facets`` 0 by quarter of an hour,
+#: model and price, the other columns empty; with 1 of the whole day by everything.
 CELL = Table(
     "cell",
     _columns("""
 day Int64
+facets UInt8
 at Int64
 source String
 consumer String
@@ -236,8 +238,8 @@ c_ttft_rounds Int64
 c_reported Nullable(Int64)
 ver UInt64
 """),
-    ("day", "at", "source", "consumer", "route", "function", "user_id", "agent", "host", "model", "price_status",
-     "currency", "price_source", "price_version", "reported_currency"),
+    ("day", "facets", "at", "source", "consumer", "route", "function", "user_id", "agent", "host", "model",
+     "price_status", "currency", "price_source", "price_version", "reported_currency"),
     "cityHash64(day)",
     "toYYYYMM(toDate(intDiv(day, 86400000)))",
 )  # fmt: skip

@@ -69,7 +69,7 @@ def by(
     found: dict[str, list[Slice]] = {}
     for value, *row in ask(
         db,
-        f"SELECT {dimension}, {_BY_PRICE}, {COUNT_SUMS} FROM {counted(db, since, until)} "
+        f"SELECT {dimension}, {_BY_PRICE}, {COUNT_SUMS} FROM {counted(db, since, until, facets=True)} "
         f"GROUP BY {dimension}, {_BY_PRICE} ORDER BY {dimension}, {_BY_PRICE}",
     ):
         found.setdefault(value, []).append(_slice(row))
