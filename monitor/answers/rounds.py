@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from monitor.answers.base import Answer, Asking
 from monitor.answers.errors import BadQuestion, NotFound
-from monitor.answers.sessions import RoundRow, find, matches, round_row
+from monitor.answers.sessions import RoundRow, away, find, matches, round_row
 
 #: How many rounds are put together at a time; a session may have any number.
 _STEP = 200
@@ -56,7 +56,9 @@ def get_round(
             key = b""
         stored = ask.store.round(None, key=key) if len(key) == 16 else None
         if stored is None:
-            raise NotFound(f"No round {round_id[:64]!r}: copy round_id from get_session with response_format=detailed.")
+            raise NotFound(
+                f"No round {round_id[:64]!r}: copy round_id from get_session with response_format=detailed.{away(ask)}"
+            )
         if session_id is not None and stored.round.session_id != find(ask, session_id).session_id:
             raise NotFound(f"Round {round_id} is not one of session {session_id[:200]!r}: leave session_id out.")
     elif session_id is not None and number is not None:

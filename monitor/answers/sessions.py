@@ -302,6 +302,12 @@ def last_reset(rounds: Sequence[tuple[int, int | None, int | None]]) -> int | No
     return began
 
 
+def away(ask: Asking) -> str:
+    """A sentence on what could not be looked through; empty where everything was."""
+    parts = "; ".join(ask.store.missing())
+    return f" It may be in what is away just now: {parts}." if parts else ""
+
+
 def find(ask: Asking, session_id: str, since: int | None = None) -> SessionRecord:
     """The session of this name.
 
@@ -319,6 +325,7 @@ def find(ask: Asking, session_id: str, since: int | None = None) -> SessionRecor
             hint = "No session has been read from the log yet."
         if ask.behind_bytes:
             hint += f" The log is still being read ({ask.behind_bytes:,} bytes to go): ask again in a moment."
+        hint += away(ask)
         raise NotFound(f"No session {session_id[:200]!r}. {hint} list_sessions (`session-monitor list`) shows all.")
     return record
 

@@ -64,9 +64,14 @@ def round_id(started_at: int, key: bytes) -> int:
     return ((started_at - EPOCH_MS) << 22) | (int.from_bytes(key[:3], "big") >> 2)
 
 
+def ms_of(rid: int) -> int:
+    """The moment that a round id was made of, also of rounds without a usable time (in the first quarter of 1970)."""
+    return (rid >> 22) + EPOCH_MS
+
+
 def started_at(rid: int) -> int:
     """The start that a round id was made of."""
-    ms = (rid >> 22) + EPOCH_MS
+    ms = ms_of(rid)
     return ms if ms >= QUARTER_MS else UNKNOWN_TIME
 
 

@@ -15,9 +15,9 @@ from monitor.store.base import Content
 from monitor.store.clickhouse.rows import COUNTS, Row
 from monitor.store.history import History
 from monitor.store.labels import Labels
-from monitor.store.rows import CONTENT, SOURCE_BITS, round_id, started_at
+from monitor.store.rows import CONTENT, SOURCE_BITS, ms_of, round_id, started_at
 from monitor.store.schema import COUNTS as SUM_NAMES
-from monitor.store.schema import EPOCH_MS, connect
+from monitor.store.schema import connect
 from monitor.store.sqlite import DATABASE
 
 #: Rounds of a page.
@@ -220,7 +220,7 @@ class Directory:
                 cells = []
             before = rid, sid
             place = {**self._facet(facet), **self._price(price), "model": self._labels.name(model) or ""}
-            cells.append(Cell((rid >> 22) + EPOCH_MS, place, dict(zip(SUM_NAMES, sums, strict=True))))
+            cells.append(Cell(ms_of(rid), place, dict(zip(SUM_NAMES, sums, strict=True))))
         if before is not None:
             yield self._told(before[1]), cells
 

@@ -31,6 +31,7 @@ from monitor.store.rows import (
     STREAM,
     SUCCESS,
     TOOL_CALLS,
+    ms_of,
 )
 
 _KINDS = list(SOURCE_BITS)
@@ -111,7 +112,7 @@ class Joiner:
     def _fetch(self, ids: Iterable[str], low: int, high: int) -> list[tuple[list[_Entry], list[Row]]]:
         begin, end = low - (APART_MS + 1 << 22), high + (APART_MS + 1 << 22)
         between = f"response_id IN {among(ids)} AND rid >= {begin} AND rid <= {end}"
-        months = f"at >= {max(0, _ms(begin))} AND at <= {max(0, _ms(end))}"
+        months = f"at >= {max(0, ms_of(begin))} AND at <= {max(0, ms_of(end))}"
         present = {
             _Place(row.rid, row.key): row
             for row in rounds(self._db, f"{between} AND {months} AND state IN ({COUNTS}, {PRUNED})")
@@ -244,11 +245,6 @@ def _bits(rows: Iterable[Row]) -> int:
     for row in rows:
         bits |= SOURCE_BITS.get(row.source, 0)
     return bits
-
-
-def _ms(rid: int) -> int:
-    """Milliseconds since 1970 of a place."""
-    return (rid >> 22) + 1_577_836_800_000
 
 
 def _apart(one: int, other: int) -> int:

@@ -15,8 +15,8 @@ import msgspec
 
 from monitor.store.clickhouse.directory import Cell, Told
 from monitor.store.clickhouse.rows import PRUNED, SHARE, Row, agent_of
-from monitor.store.rows import INFERRED, LOWER_BOUND, SUCCESS
-from monitor.store.schema import EPOCH_MS, QUARTER_MS, first_rid
+from monitor.store.rows import INFERRED, LOWER_BOUND, SUCCESS, ms_of
+from monitor.store.schema import QUARTER_MS, first_rid
 
 
 class _Kind(NamedTuple):
@@ -50,7 +50,7 @@ def rows(told: Told, cells: Sequence[Cell], session: str, origin: bytes) -> list
             waiting = taken.get(kind)
             rid = waiting.pop() if waiting else rest
             made.append(_row(told, cell, session, origin, i, rid, values))
-    if told.question_at is not None and quarter <= _ms(told.question_at) < quarter + QUARTER_MS:
+    if told.question_at is not None and quarter <= ms_of(told.question_at) < quarter + QUARTER_MS:
         first = min(range(len(made)), key=lambda i: (made[i].rid, made[i].key))
         made[first] = made[first]._replace(question=told.question or "")
     return made
@@ -118,12 +118,12 @@ def _spread(total: int | None, number: int) -> list[int | None]:
 def _spots(told: Told, quarter: int) -> list[_Spot]:
     """The places in this quarter of an hour that have to be taken, the latest first."""
     found: dict[int, _Spot] = {}
-    if told.model and quarter <= _ms(told.model_at) < quarter + QUARTER_MS:
+    if told.model and quarter <= ms_of(told.model_at) < quarter + QUARTER_MS:
         found[told.model_at] = _Spot(told.model_at, True, told.model_at == told.consumer_at)
-    if told.consumer and quarter <= _ms(told.consumer_at) < quarter + QUARTER_MS:
+    if told.consumer and quarter <= ms_of(told.consumer_at) < quarter + QUARTER_MS:
         found.setdefault(told.consumer_at, _Spot(told.consumer_at, False, True))
     for at in (told.last_at, told.first_at):
-        if _within(at, quarter) and all(_ms(rid) != at for rid in found):
+        if _within(at, quarter) and all(ms_of(rid) != at for rid in found):
             found[first_rid(at)] = _Spot(first_rid(at), False, False)
     return [found[rid] for rid in sorted(found, reverse=True)]
 
@@ -176,7 +176,3 @@ def _fits(spot: _Spot, kind: _Kind, told: Told, cells: Sequence[Cell]) -> bool:
 
 def _within(at: int, quarter: int) -> bool:
     return quarter <= at < quarter + QUARTER_MS
-
-
-def _ms(rid: int) -> int:
-    return (rid >> 22) + EPOCH_MS

@@ -15,8 +15,8 @@ from monitor.store.clickhouse.schema import ORIGIN, WITNESS
 from monitor.store.clickhouse.state import State
 from monitor.store.clickhouse.tables import BLOBS, among, ask, cut, now, write, write_rounds
 from monitor.store.gone import round_digest, split
-from monitor.store.rows import round_id, started_at
-from monitor.store.schema import DAY_MS, EPOCH_MS, QUARTER_MS
+from monitor.store.rows import ms_of, round_id, started_at
+from monitor.store.schema import DAY_MS, QUARTER_MS
 
 _PAGE = 5000
 _MARK = 8
@@ -49,7 +49,7 @@ class Pruned:
     def _for_good(self) -> dict[int, set[bytes]]:
         found: dict[int, set[bytes]] = {}
         for rid, key in self._directory.db.execute("SELECT rid, key FROM gap WHERE key != x''"):
-            at = (rid >> 22) + EPOCH_MS
+            at = ms_of(rid)
             if at >= 0:
                 found.setdefault(at - at % QUARTER_MS, set()).add(round_digest(key))
         return found
